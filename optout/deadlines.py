@@ -1,0 +1,61 @@
+"""When a case must be decided, and how long anything is kept.
+
+Pure. The table of countries and promises is `deadlines.toml`; the law behind it is named there. Dates are in UTC.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from optout.requests import Kind
+
+# Drafts and raw uploads: long enough to find another photo, short enough that abandoned ones are gone tomorrow.
+DRAFT_LIFETIME = timedelta(hours=24)
+# DynamoDB's TTL deletes drafts that the sweep never reached; later than the sweep, which also deletes their photos.
+DRAFT_BACKSTOP = timedelta(days=8)
+# DSA Art 20(1): complaints against a decision stay open for at least six months; photos are kept until then.
+APPEAL_WINDOW = timedelta(days=184)
+# After a withdrawal nobody needs the photos but the reviewer who handles a slip of the finger.
+WITHDRAWN_PHOTOS_KEPT = timedelta(days=7)
+# Limitation period of most civil claims in the EU member states; then the case is deleted whole.
+CASE_KEPT = timedelta(days=3 * 365)
+
+
+@dataclass(frozen=True)
+class Due:
+    """A date by which a case must be decided, and the rule that set it (a name in `deadlines.toml`)."""
+
+    at: datetime
+    rule: str
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(files("optout").joinpath("deadlines.toml").read_text(encoding="utf-8"))
+
+
+def _add_months(start: datetime, months: int) -> datetime:
+    """The corresponding date in a later month, or that month's last day (ICO, "How long do we have to comply?")."""
+    month = start.month - 1 + months
+    year, month = start.year + month // 12, month % 12 + 1
+    return start.replace(year=year, month=month, day=min(start.day, monthrange(year, month)[1]))
+
+
+def _after(start: datetime, rule: dict[str, Any]) -> datetime:
+    if "months" in rule:
+        return _add_months(start, rule["months"])
+    return start + timedelta(days=rule.get("days", 0), hours=rule.get("hours", 0))
+
+
+def due(kind: Kind, country: str, received_at: datetime) -> Due:
+    """The date by which a request of this kind from this country must be decided: the law's or ours, the earlier."""
+    table = _table()
+    legal = next((row for row in table["regimes"] if country in row["countries"]), table["default"])
+    rules = (table["promises"][kind.value], legal)
+    return min((Due(_after(received_at, rule), rule["name"]) for rule in rules), key=lambda found: found.at)

@@ -1,0 +1,125 @@
+"""Every refusal this project makes, each named for the fact it states.
+
+    OptOutError
+    ├── PhotoUnreadable        the bytes are not a picture we accept; `.code` says why
+    ├── FacesOff               the face models are missing or not the published ones
+    ├── RequestInvalid         a form or body is wrong; `.problems` maps field -> code
+    ├── RequestNotFound        no such opt-out request (or its draft has expired)
+    ├── PhotoNotFound          no such photo in this request, or nothing was uploaded
+    ├── LinkInvalid            a signed link is forged, of another purpose, or revoked
+    │   └── LinkExpired        it was ours, but its time is over
+    ├── StateConflict          the request's state does not allow this
+    │   ├── AlreadyConfirmed   the draft was confirmed before; it can no longer be changed
+    │   ├── AlreadyDecided     another decision stands; says which, by whom and when
+    │   ├── TooManyPhotos      a case holds at most five
+    │   ├── DraftIncomplete    answers or photos are missing; `.missing` names them
+    │   └── SameReviewer       the second look must be another reviewer's
+    ├── NothingToExclude       accepting would exclude nothing, so nothing may be promised
+    ├── DecisionTooLarge       more signals than one log item holds
+    └── Unavailable            we cannot answer surely now; ask again
+        ├── NotFresh           the exclusion list is behind what was asked for
+        └── HeadContended      too many decisions at this moment
+
+`optout.http` maps each to a status and a sentence; nothing matches on error text.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class OptOutError(Exception):
+    """Root of everything this project refuses on purpose."""
+
+
+class PhotoUnreadable(OptOutError):
+    """The bytes are not a picture we accept.
+
+    `code` is one of `PHOTO_PROBLEMS` in `optout.fingerprint.image`; never text from the file itself.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class FacesOff(OptOutError):
+    """The face models are missing or are not the published files, so faces cannot be looked at."""
+
+
+class RequestInvalid(OptOutError):
+    """A form or a body is wrong. `problems` maps each field to a code, never to the value that was sent."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        super().__init__(", ".join(f"{field}: {code}" for field, code in problems.items()))
+        self.problems = problems
+
+
+class RequestNotFound(OptOutError):
+    """There is no such opt-out request; a draft that was not confirmed within a day is gone."""
+
+
+class PhotoNotFound(OptOutError):
+    """There is no such photo in this request, or nothing arrived under this upload ticket."""
+
+
+class LinkInvalid(OptOutError):
+    """A signed link is forged, was made for another purpose, or has been revoked."""
+
+
+class LinkExpired(LinkInvalid):
+    """A signed link was ours, but its time is over."""
+
+
+class StateConflict(OptOutError):
+    """The request's present state does not allow what was asked."""
+
+
+class AlreadyConfirmed(StateConflict):
+    """The draft was confirmed before; it can no longer be changed."""
+
+
+class AlreadyDecided(StateConflict):
+    """Another decision stands. Says which, by whom and when, so that the second reviewer is told."""
+
+    def __init__(self, status: str, reviewer: str | None, at: datetime | None) -> None:
+        super().__init__(status)
+        self.status = status
+        self.reviewer = reviewer
+        self.at = at
+
+
+class TooManyPhotos(StateConflict):
+    """A case holds at most five photos."""
+
+
+class DraftIncomplete(StateConflict):
+    """The draft cannot be confirmed yet. `missing` names what is: `photo`, `face:<ticket>`, ..."""
+
+    def __init__(self, missing: list[str]) -> None:
+        super().__init__(", ".join(missing))
+        self.missing = missing
+
+
+class SameReviewer(StateConflict):
+    """The reviewer who proposed a revocation cannot confirm it."""
+
+
+class NothingToExclude(OptOutError):
+    """Accepting would put nothing on the exclusion list, so no acceptance may be mailed."""
+
+
+class DecisionTooLarge(OptOutError):
+    """A decision has more signals than one log item can hold."""
+
+
+class Unavailable(OptOutError):
+    """We cannot answer surely now; the caller should ask again."""
+
+
+class NotFresh(Unavailable):
+    """The exclusion list could not be brought up to the version that the answer needs."""
+
+
+class HeadContended(Unavailable):
+    """Too many decisions were being written at this moment; nothing was changed."""

@@ -1,0 +1,288 @@
+"""The exclusion list's log in DynamoDB: how changes are written, and how a lookup knows that it has seen them all.
+
+    pk = "head",          seq = 0   epoch and seq of the newest change
+    pk = "log#<epoch>",   seq = n   all changes of one decision, numbered without a gap from 1
+
+A writer puts item `head + 1` and moves the head in one transaction (`writes`, which `optout.store` completes with the
+case's own state). A reader reads the head strongly, then the tail, and answers only when it has applied every change up
+to that head: a Query may show items 5 and 7 of transactions that are still committing and not yet 6, so only the
+contiguous prefix counts (DynamoDB Developer Guide, "Isolation levels for transactions": a Query is read-committed, not
+serializable, with respect to a transaction). The log never expires by TTL.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+
+from optout import settings
+from optout.errors import DecisionTooLarge, NotFresh, RequestInvalid
+from optout.exclusions.entry import Exclusion, UnknownEntry, from_item, to_item
+
+if TYPE_CHECKING:
+    from optout.exclusions.matcher import ExclusionList
+
+# DynamoDB refuses items above 400 KB; what is left is for the attribute names and the item's own fields.
+MAX_ITEM_BYTES = 350_000
+# How often a reader looks again for a change that is committing, and how long it waits between: a transaction becomes
+# visible within milliseconds, and a crawler waits for the answer.
+REREADS = 8
+REREAD_PAUSE_S = 0.05
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+def to_attributes(item: dict[str, Any]) -> dict[str, Any]:
+    """A plain item in DynamoDB's attribute-value form."""
+    return {name: _serialize(value) for name, value in item.items()}
+
+
+def from_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The plain item behind DynamoDB's attribute-value form; binary values as bytes, whole numbers as int."""
+    return {name: _plain(_deserialize(value)) for name, value in attributes.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Binary):
+        return bytes(value)  # type: ignore[call-overload]
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, (str, bool, bytes)) or value is None:
+        return value
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+@dataclass(frozen=True, order=True)
+class Version:
+    """A state of the exclusion list: the `seq`-th change of one `epoch`. A restore from backup starts a new epoch."""
+
+    epoch: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """`"1.17"` -> `Version(1, 17)`. Raises `RequestInvalid`."""
+        epoch, dot, seq = text.partition(".")
+        if not (dot and epoch.isascii() and epoch.isdigit() and seq.isascii() and seq.isdigit() and len(text) < 40):
+            raise RequestInvalid({"min_version": "not_a_version"})
+        return cls(int(epoch), int(seq))
+
+
+# What the list is before its first change: empty, and known to be.
+START = Version(1, 0)
+
+
+@dataclass(frozen=True)
+class Add:
+    """An exclusion comes into force."""
+
+    exclusion: Exclusion
+
+
+@dataclass(frozen=True)
+class Remove:
+    """An exclusion is no longer in force."""
+
+    exclusion_id: str
+
+
+Change = Add | Remove
+
+
+@dataclass(frozen=True)
+class LogItem:
+    """All changes of one decision, at its place in the log."""
+
+    seq: int
+    changes: tuple[Change, ...]
+
+
+def _weight(value: Any) -> int:
+    """DynamoDB's size of a value, rounded up: names and strings in UTF-8, a few bytes a container."""
+    if isinstance(value, dict):
+        return sum(len(key) + _weight(inner) + 4 for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return sum(_weight(inner) + 4 for inner in value)
+    if isinstance(value, str):
+        return len(value.encode())
+    return len(value) if isinstance(value, bytes) else 24
+
+
+def _write_change(change: Change) -> dict[str, Any]:
+    if isinstance(change, Add):
+        return {"op": "add", "exclusion": to_item(change.exclusion)}
+    return {"op": "remove", "exclusion_id": change.exclusion_id}
+
+
+def _read_change(item: dict[str, Any]) -> Change:
+    if item["op"] == "add":
+        return Add(from_item(item["exclusion"]))
+    if item["op"] == "remove":
+        return Remove(item["exclusion_id"])
+    raise UnknownEntry(item["op"])
+
+
+class ExclusionLog:
+    """The log table."""
+
+    def __init__(self, table: str, client: Any) -> None:
+        self._table = table
+        self._client = client
+
+    @classmethod
+    def from_settings(cls) -> ExclusionLog:
+        """The log of this deployment."""
+        return cls(settings.exclusions_table(), settings.aws("dynamodb"))
+
+    def head(self) -> Version:
+        """The newest version, read strongly. A log that was never written to is at `START`."""
+        answer = self._client.get_item(
+            TableName=self._table, Key=to_attributes({"pk": "head", "seq": 0}), ConsistentRead=True
+        )
+        if "Item" not in answer:
+            return START
+        item = from_attributes(answer["Item"])
+        return Version(item["epoch"], item["head"])
+
+    def tail(self, after: Version) -> Iterator[LogItem]:
+        """The changes of this epoch after `after`, in order, as far as they can be seen: there may be gaps.
+
+        Raises `NotFresh` for an item of a format that this code does not know.
+        """
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            ConsistentRead=True,
+            KeyConditionExpression="pk = :log AND seq > :after",
+            ExpressionAttributeValues=to_attributes({":log": f"log#{after.epoch}", ":after": after.seq}),
+        )
+        for page in pages:
+            for attributes in page["Items"]:
+                item = from_attributes(attributes)
+                try:
+                    yield LogItem(item["seq"], tuple(_read_change(change) for change in item["changes"]))
+                except (UnknownEntry, KeyError) as error:
+                    raise NotFresh("a change in the log has an unknown format") from error
+
+    def writes(self, changes: Sequence[Change], head: Version, now: datetime) -> list[dict[str, Any]]:
+        """The two transaction parts that put `changes` at `head + 1` and move the head there.
+
+        Both carry a condition, so that of two writers that saw the same head only one succeeds. Raises
+        `DecisionTooLarge`.
+        """
+        item = {
+            "pk": f"log#{head.epoch}",
+            "seq": head.seq + 1,
+            "at": now.isoformat(),
+            "changes": [_write_change(change) for change in changes],
+        }
+        if _weight(item) > MAX_ITEM_BYTES:
+            raise DecisionTooLarge
+        first = head.seq == 0
+        return [
+            {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": to_attributes(item),
+                    "ConditionExpression": "attribute_not_exists(pk)",
+                }
+            },
+            {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": to_attributes({"pk": "head", "seq": 0}),
+                    "UpdateExpression": "SET head = :next, epoch = :epoch",
+                    "ConditionExpression": "(attribute_not_exists(pk) OR (epoch = :epoch AND head = :seen))"
+                    if first
+                    else "epoch = :epoch AND head = :seen",
+                    "ExpressionAttributeValues": to_attributes(
+                        {":next": head.seq + 1, ":epoch": head.epoch, ":seen": head.seq}
+                    ),
+                }
+            },
+        ]
+
+
+@dataclass(frozen=True)
+class Current:
+    """The list as it was at `as_of`, at exactly `version`."""
+
+    list: ExclusionList
+    version: Version
+    as_of: datetime
+
+
+class CurrentList:
+    """One warm instance's copy of the exclusion list, brought up to date before every answer."""
+
+    def __init__(
+        self,
+        log: ExclusionLog,
+        *,
+        false_exclusions_per_million: float,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._log = log
+        self._target = false_exclusions_per_million
+        self._pause = pause
+        self._start_over(START.epoch)
+
+    @classmethod
+    def from_settings(cls) -> CurrentList:
+        """A copy of this deployment's list, empty until the first `refresh`."""
+        return cls(ExclusionLog.from_settings(), false_exclusions_per_million=settings.false_exclusions_per_million())
+
+    def _start_over(self, epoch: int) -> None:
+        from optout.exclusions.matcher import ExclusionList  # noqa: PLC0415  page functions write the log without NumPy
+
+        self._list = ExclusionList(false_exclusions_per_million=self._target)
+        self._applied = Version(epoch, 0)
+
+    def refresh(self, min_version: Version | None = None) -> Current:
+        """Apply every change up to the head as it is now, and return the list at that version.
+
+        Raises `NotFresh` when that cannot be shown: a change below the head cannot be seen yet, the log ends below
+        `min_version`, or the head went backwards (a lost or restored table must never be taken for an empty list).
+        """
+        as_of = datetime.now(UTC)
+        head = self._log.head()
+        if head.epoch != self._applied.epoch:
+            if head.epoch < self._applied.epoch:
+                raise NotFresh("the log went back to an older epoch")
+            self._start_over(head.epoch)
+        if min_version is not None and min_version.epoch != head.epoch:
+            raise NotFresh("the version asked for is of another epoch")
+        needed = max(head.seq, min_version.seq if min_version else 0)
+        for reread in range(REREADS + 1):
+            if reread:
+                self._pause(REREAD_PAUSE_S)
+            self._apply(self._log.tail(self._applied))
+            if self._applied.seq >= needed:
+                break
+        else:
+            raise NotFresh("a change of the list cannot be seen yet")
+        if self._applied.seq > head.seq and self._log.head().seq < self._applied.seq:
+            raise NotFresh("the log has gone backwards")
+        return Current(self._list, self._applied, as_of)
+
+    def _apply(self, items: Iterator[LogItem]) -> None:
+        """Apply the contiguous prefix; a gap ends it."""
+        for item in items:
+            if item.seq != self._applied.seq + 1:
+                return
+            for change in item.changes:
+                if isinstance(change, Add):
+                    self._list.add(change.exclusion)
+                else:
+                    self._list.remove(change.exclusion_id)
+            self._applied = Version(self._applied.epoch, item.seq)

@@ -1,0 +1,294 @@
+"""Opt-out requests: what a case is, which states it passes through, and who may move it.
+
+Pure: no AWS, no clock (every function is given `now`). The one transition table below is what the pages, the
+console and the database conditions read; nothing else decides whether a step is allowed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from optout.errors import DraftIncomplete
+
+MAX_PHOTOS = 5
+MAX_LINKS = 50
+
+# Letters and digits that survive being read out on a phone: no 0/O, 1/I/L, U/V.
+_NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTWXYZ"
+
+
+class Kind(StrEnum):
+    """What should go: a person's face, a picture with all its copies, or the content behind specific links."""
+
+    FACE = "face"
+    IMAGE = "image"
+    LINKS = "links"
+
+
+class Status(StrEnum):
+    """Where a case stands."""
+
+    DRAFT = "draft"
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+    REVOKED = "revoked"
+
+
+class Actor(StrEnum):
+    """Who may take a step. `OTHER_REVIEWER` is one who did not take the step before it."""
+
+    REQUESTER = "requester"
+    REVIEWER = "reviewer"
+    OTHER_REVIEWER = "other_reviewer"
+
+
+class ListEffect(StrEnum):
+    """What a step does to the exclusion list, in the same transaction."""
+
+    NONE = "none"
+    ADD = "add"
+    REMOVE = "remove"
+
+
+class Letter(StrEnum):
+    """The letters a requester can get; each has a folder in `optout/mail/letters`."""
+
+    RECEIVED = "received"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+    REVOKED = "revoked"
+
+
+class Step(StrEnum):
+    """The steps that change a case's status."""
+
+    CONFIRM = "confirm"
+    ACCEPT = "accept"
+    REJECT = "reject"
+    ACCEPT_ON_APPEAL = "accept_on_appeal"
+    WITHDRAW = "withdraw"
+    REVOKE = "revoke"
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One row of the transition table: from, to, by whom, and what it brings about."""
+
+    source: Status
+    target: Status
+    actor: Actor
+    effect: ListEffect
+    letter: Letter
+
+
+TRANSITIONS: dict[tuple[Step, Status], Transition] = {
+    (step, row.source): row
+    for step, row in (
+        (Step.CONFIRM, Transition(Status.DRAFT, Status.PENDING, Actor.REQUESTER, ListEffect.NONE, Letter.RECEIVED)),
+        (Step.ACCEPT, Transition(Status.PENDING, Status.ACCEPTED, Actor.REVIEWER, ListEffect.ADD, Letter.ACCEPTED)),
+        (Step.REJECT, Transition(Status.PENDING, Status.REJECTED, Actor.REVIEWER, ListEffect.NONE, Letter.REJECTED)),
+        (
+            Step.ACCEPT_ON_APPEAL,
+            Transition(Status.REJECTED, Status.ACCEPTED, Actor.OTHER_REVIEWER, ListEffect.ADD, Letter.ACCEPTED),
+        ),
+        (
+            Step.WITHDRAW,
+            Transition(Status.PENDING, Status.WITHDRAWN, Actor.REQUESTER, ListEffect.NONE, Letter.WITHDRAWN),
+        ),
+        (
+            Step.WITHDRAW,
+            Transition(Status.ACCEPTED, Status.WITHDRAWN, Actor.REQUESTER, ListEffect.REMOVE, Letter.WITHDRAWN),
+        ),
+        (
+            Step.REVOKE,
+            Transition(Status.ACCEPTED, Status.REVOKED, Actor.OTHER_REVIEWER, ListEffect.REMOVE, Letter.REVOKED),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the requester wrote in the form. All of it is personal data.
+
+    `country` is ISO 3166-1 alpha-2. `represented` names the person on whose behalf an agent, parent or guardian
+    asks, None when people ask for themselves. `biometric_consent` holds the text that was agreed to (kind face),
+    `good_faith` is the statement of DSA Art 16(2)(d) (kind links).
+    """
+
+    country: str
+    explanation: str
+    first_name: str
+    last_name: str
+    email: str
+    phone: str | None = None
+    represented: str | None = None
+    biometric_consent: str | None = None
+    good_faith: bool = False
+    links: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeenFace:
+    """A face that the examination found: box (x, y, width, height) in pixels of the kept copy, detector score 0-1,
+    embedding as 128 little-endian float32 (512 bytes)."""
+
+    box: tuple[int, int, int, int]
+    score: float
+    embedding: bytes
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One examined photo of a case.
+
+    `sha256` is of the bytes as uploaded (hex), `picture` of the re-encoded copy that everybody else sees. `width` and
+    `height` are the copy's. `dihedral` holds the eight PDQ codes (32 bytes each), empty when the picture has too
+    little structure (PDQ quality < 50) and is matched by SHA-256 only. `faces` is None when faces are off.
+    `chosen_face` is the index of the requester's own face.
+    """
+
+    ticket: str
+    sha256: str
+    picture: str
+    width: int
+    height: int
+    quality: int
+    dihedral: tuple[bytes, ...]
+    faces: tuple[SeenFace, ...] | None
+    face_model: str | None = None
+    chosen_face: int | None = None
+
+    @property
+    def own_face(self) -> SeenFace | None:
+        """The face the requester chose as theirs, if any."""
+        if self.chosen_face is None or not self.faces:
+            return None
+        return self.faces[self.chosen_face]
+
+
+@dataclass(frozen=True)
+class DecisionRecord:
+    """A decision as it stands in the case: who, when, why, and at which version of the exclusion list."""
+
+    decision_id: str
+    step: Step
+    reason: str
+    text: str
+    reviewer: str
+    at: datetime
+    list_version: str | None = None
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """A proposed revocation that waits for a second reviewer."""
+
+    reason: str
+    text: str
+    reviewer: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class OptOutRequest:
+    """One case. `id` is unguessable and is the key to the draft's pages; `number` is what people quote in letters.
+
+    `version` counts the writes and is in the condition of each one. `link_version` revokes all mailed links when it
+    rises. `exclusions` are the ids that an acceptance put on the list.
+    """
+
+    id: str
+    number: str
+    kind: Kind
+    status: Status
+    version: int
+    answers: Answers
+    email_hash: str
+    created_at: datetime
+    photos: tuple[str, ...] = ()
+    confirmed_at: datetime | None = None
+    due_at: datetime | None = None
+    due_rule: str | None = None
+    decision: DecisionRecord | None = None
+    revocation: Revocation | None = None
+    withdrawn_at: datetime | None = None
+    exclusions: tuple[str, ...] = ()
+    link_version: int = 1
+
+
+@dataclass(frozen=True)
+class CaseEvent:
+    """One line of a case's history. `actor` is `requester`, or the reviewer's user name."""
+
+    version: int
+    name: str
+    at: datetime
+    actor: str
+    status: Status
+
+
+@dataclass(frozen=True)
+class RelatedCase:
+    """Another case by the same address or with the same picture, as the reviewer sees it."""
+
+    id: str
+    number: str
+    kind: Kind
+    status: Status
+    same: frozenset[str] = field(default_factory=frozenset)
+
+
+def new_request_id() -> str:
+    """An unguessable id: 128 random bits, URL-safe."""
+    return secrets.token_urlsafe(16)
+
+
+def new_ticket() -> str:
+    """The random name of one upload: 96 bits, URL-safe."""
+    return secrets.token_urlsafe(12)
+
+
+def new_number() -> str:
+    """A case number to quote in letters, such as `K7MQ-29XD`: 29^8, about 5e11 of them."""
+    letters = [secrets.choice(_NUMBER_ALPHABET) for _ in range(8)]
+    return "".join(letters[:4]) + "-" + "".join(letters[4:])
+
+
+def missing(request: OptOutRequest, photos: Sequence[Photo]) -> list[str]:
+    """What a draft still lacks before it can be confirmed, as codes.
+
+    `photo`: no photo yet. `face:<ticket>`: several faces, none chosen. `usable_face`: no photo shows a face we can
+    use. `faces_off`: faces cannot be looked at just now. `consent`, `good_faith`, `links`: answers.
+    """
+    lacks: list[str] = []
+    if request.kind is not Kind.LINKS and not photos:
+        lacks.append("photo")
+    if request.kind is Kind.FACE:
+        if not request.answers.biometric_consent:
+            lacks.append("consent")
+        if any(photo.faces is None for photo in photos):
+            lacks.append("faces_off")
+        lacks += [f"face:{photo.ticket}" for photo in photos if photo.faces and photo.chosen_face is None]
+        if photos and not any(photo.faces for photo in photos) and "faces_off" not in lacks:
+            lacks.append("usable_face")
+    if request.kind is Kind.LINKS:
+        if not request.answers.links:
+            lacks.append("links")
+        if not request.answers.good_faith:
+            lacks.append("good_faith")
+    return lacks
+
+
+def require_complete(request: OptOutRequest, photos: Sequence[Photo]) -> None:
+    """Raise `DraftIncomplete` unless the draft can be confirmed."""
+    lacks = missing(request, photos)
+    if lacks:
+        raise DraftIncomplete(lacks)

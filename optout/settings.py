@@ -1,0 +1,94 @@
+"""The configuration, read in one typed place from the environment that `infra/template.yaml` sets.
+
+Every function gets only the variables it needs; asking for one that is not set is a deployment fault and raises
+`KeyError` with the variable's name.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+# Each attempt is short and there are few, so that a function answers (or says it cannot) well within its own time.
+_CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 3},
+)
+
+
+@cache
+def aws(service: str) -> Any:
+    """The boto3 client of one AWS service, made when first used and kept: bounded in time and in retries."""
+    config = _CONFIG.merge(Config(signature_version="s3v4")) if service == "s3" else _CONFIG
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+def requests_table() -> str:
+    """Name of the table of opt-out requests."""
+    return os.environ["REQUESTS_TABLE"]
+
+
+def exclusions_table() -> str:
+    """Name of the table of the exclusion list's log."""
+    return os.environ["EXCLUSIONS_TABLE"]
+
+
+def photos_bucket() -> str:
+    """Name of the bucket of uploads and kept copies."""
+    return os.environ["PHOTOS_BUCKET"]
+
+
+def mail_queue_url() -> str:
+    """Address of the queue of letters to send."""
+    return os.environ["MAIL_QUEUE_URL"]
+
+
+def letters_configuration_set() -> str:
+    """Name of the SES configuration set that letters are sent with."""
+    return os.environ["LETTERS_CONFIGURATION_SET"]
+
+
+def sender() -> str:
+    """The From address of every letter."""
+    return os.environ["SENDER"]
+
+
+def support_address() -> str:
+    """Whom people write to for help; the Reply-To of every letter."""
+    return os.environ["SUPPORT_ADDRESS"]
+
+
+def site_url() -> str:
+    """The public site's address without a slash at the end, as in https://optout.example.org."""
+    return os.environ["SITE_URL"].rstrip("/")
+
+
+def engine_name() -> str:
+    """What the search engine calls itself on pages and in letters."""
+    return os.environ["ENGINE_NAME"]
+
+
+def false_exclusions_per_million() -> float:
+    """How many of a million crawled faces the whole list may exclude by mistake; sets the face threshold."""
+    return float(os.environ["FALSE_EXCLUSIONS_PER_MILLION"])
+
+
+def console_client_id() -> str:
+    """The reviewer console's client in the user pool."""
+    return os.environ["CONSOLE_CLIENT_ID"]
+
+
+def console_login_url() -> str:
+    """Base address of the user pool's sign-in pages."""
+    return os.environ["CONSOLE_LOGIN_URL"].rstrip("/")
+
+
+@cache
+def link_secret() -> str:
+    """The key that signs mailed links and hashes addresses."""
+    return str(aws("secretsmanager").get_secret_value(SecretId=os.environ["LINK_SECRET"])["SecretString"])

@@ -1,0 +1,1058 @@
+"""The Requests table and the photos bucket: every condition of every state change lives here.
+
+    pk = "case#<id>"   sk = "case"              the case: state, version, answers, decision
+                       sk = "photo#<ticket>"    an examined photo and what was seen on it
+                       sk = "event#<version>"   one line of its history
+                       sk = "letter#<version>"  a letter that is due, then sent: the outbox
+                       sk = "view#<time>#<n>"   a reviewer looked at a photo
+    pk = "number#<number>", sk = "case"         which case a quoted number belongs to
+
+A change reads the case, asks the transition table, and writes in ONE transaction: the case (on condition that its
+version is still the one that was read), the event, the letter that became due, and - when the exclusion list is
+affected - the log item and the log's head. If the case has changed in between, it is read and judged again, so no
+decision rests on an earlier read; a moved head is told apart from a changed case by DynamoDB's cancellation reasons.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from optout import deadlines, settings
+from optout.decisions import Decision, exclusions_for, require_reason
+from optout.errors import (
+    AlreadyConfirmed,
+    AlreadyDecided,
+    HeadContended,
+    PhotoNotFound,
+    RequestInvalid,
+    RequestNotFound,
+    SameReviewer,
+    StateConflict,
+    TooManyPhotos,
+)
+from optout.exclusions.log import Add, Change, ExclusionLog, Remove, Version, from_attributes, to_attributes
+from optout.requests import (
+    MAX_PHOTOS,
+    TRANSITIONS,
+    Actor,
+    Answers,
+    CaseEvent,
+    DecisionRecord,
+    Kind,
+    Letter,
+    ListEffect,
+    OptOutRequest,
+    Photo,
+    RelatedCase,
+    Revocation,
+    SeenFace,
+    Status,
+    Step,
+    new_number,
+    new_request_id,
+    new_ticket,
+    require_complete,
+)
+
+MAXUPLOAD_BYTES = 25 * 1024 * 1024
+UPLOAD_LIFETIME_S = 15 * 60
+VIEW_LIFETIME_S = 5 * 60
+
+# The log has one head, so decisions of the same instant queue up behind it. 100 at once need up to 100 rounds; each
+# is a few milliseconds, and a reviewer's click may take seconds.
+HEAD_PATIENCE_S = 15.0
+_BACKOFF_S = (0.005, 0.15)
+# A case is changed by one requester and a few reviewers; more rounds than this are a fault, not a race.
+CASE_ROUNDS = 10
+
+# A letter is late, and the sweep sends it, when the stream has not got it sent within this time.
+LETTER_GRACE = timedelta(minutes=2)
+
+
+# --------------------------------------------------------------------------------------------- items and their models
+
+
+def _case_key(request_id: str) -> str:
+    return f"case#{request_id}"
+
+
+def _time(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None
+
+
+def _iso(value: datetime) -> str:
+    """UTC with microseconds, always the same width, so that text order is time order."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _present(item: dict[str, Any]) -> dict[str, Any]:
+    """Without the attributes that say nothing: DynamoDB keys of sparse indexes must be absent, not null."""
+    return {name: value for name, value in item.items() if value is not None}
+
+
+def _decision_item(record: DecisionRecord) -> dict[str, Any]:
+    return _present(
+        {
+            "decision_id": record.decision_id,
+            "step": record.step.value,
+            "reason": record.reason,
+            "text": record.text,
+            "reviewer": record.reviewer,
+            "at": _iso(record.at),
+            "list_version": record.list_version,
+        }
+    )
+
+
+def _case_item(request: OptOutRequest) -> dict[str, Any]:
+    answers = request.answers
+    item = {
+        "pk": _case_key(request.id),
+        "sk": "case",
+        "id": request.id,
+        "number": request.number,
+        "kind": request.kind.value,
+        "status": request.status.value,
+        "version": request.version,
+        "answers": _present(
+            {
+                "country": answers.country,
+                "explanation": answers.explanation,
+                "first_name": answers.first_name,
+                "last_name": answers.last_name,
+                "email": answers.email,
+                "phone": answers.phone,
+                "represented": answers.represented,
+                "biometric_consent": answers.biometric_consent,
+                "good_faith": answers.good_faith,
+                "links": list(answers.links),
+            }
+        ),
+        "email_hash": request.email_hash,
+        "created_at": _iso(request.created_at),
+        "photos": list(request.photos),
+        "confirmed_at": _iso(request.confirmed_at) if request.confirmed_at else None,
+        "due_at": _iso(request.due_at) if request.due_at else None,
+        "due_rule": request.due_rule,
+        "decision": _decision_item(request.decision) if request.decision else None,
+        "revocation": {
+            "reason": request.revocation.reason,
+            "text": request.revocation.text,
+            "reviewer": request.revocation.reviewer,
+            "at": _iso(request.revocation.at),
+        }
+        if request.revocation
+        else None,
+        "withdrawn_at": _iso(request.withdrawn_at) if request.withdrawn_at else None,
+        "exclusions": list(request.exclusions),
+        "link_version": request.link_version,
+    }
+    if request.status is Status.DRAFT:
+        item["expires_at"] = int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp())
+    else:
+        item["queue"] = "revocation" if request.revocation else request.status.value
+    return _present(item | _falls_due(request))
+
+
+def _falls_due(request: OptOutRequest) -> dict[str, str]:
+    """What the retention sweep does next with a case, and when."""
+    if request.status is Status.DRAFT:
+        return {"sweep": "draft", "sweep_at": _iso(request.created_at + deadlines.DRAFT_LIFETIME)}
+    if request.withdrawn_at:
+        return {"sweep": "photos", "sweep_at": _iso(request.withdrawn_at + deadlines.WITHDRAWN_PHOTOS_KEPT)}
+    if request.decision:
+        return {"sweep": "photos", "sweep_at": _iso(request.decision.at + deadlines.APPEAL_WINDOW)}
+    return {}
+
+
+def _case(item: dict[str, Any]) -> OptOutRequest:
+    answers = item["answers"]
+    decision, revocation = item.get("decision"), item.get("revocation")
+    return OptOutRequest(
+        id=item["id"],
+        number=item["number"],
+        kind=Kind(item["kind"]),
+        status=Status(item["status"]),
+        version=item["version"],
+        answers=Answers(**(answers | {"links": tuple(answers["links"])})),
+        email_hash=item["email_hash"],
+        created_at=datetime.fromisoformat(item["created_at"]),
+        photos=tuple(item["photos"]),
+        confirmed_at=_time(item.get("confirmed_at")),
+        due_at=_time(item.get("due_at")),
+        due_rule=item.get("due_rule"),
+        decision=DecisionRecord(
+            **(decision | {"step": Step(decision["step"]), "at": datetime.fromisoformat(decision["at"])})
+        )
+        if decision
+        else None,
+        revocation=Revocation(**(revocation | {"at": datetime.fromisoformat(revocation["at"])}))
+        if revocation
+        else None,
+        withdrawn_at=_time(item.get("withdrawn_at")),
+        exclusions=tuple(item["exclusions"]),
+        link_version=item["link_version"],
+    )
+
+
+def _photo_item(request: OptOutRequest, photo: Photo) -> dict[str, Any]:
+    return _present(
+        {
+            "pk": _case_key(request.id),
+            "sk": f"photo#{photo.ticket}",
+            "ticket": photo.ticket,
+            "sha256": photo.sha256,
+            "picture": photo.picture,
+            "width": photo.width,
+            "height": photo.height,
+            "quality": photo.quality,
+            "dihedral": list(photo.dihedral),
+            "faces": None
+            if photo.faces is None
+            else [
+                {"box": list(face.box), "score": round(face.score * 1_000), "embedding": face.embedding}
+                for face in photo.faces
+            ],
+            "face_model": photo.face_model,
+            "chosen_face": photo.chosen_face,
+            "expires_at": int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp()),
+        }
+    )
+
+
+def _photo(item: dict[str, Any]) -> Photo:
+    faces = item.get("faces")
+    return Photo(
+        ticket=item["ticket"],
+        sha256=item["sha256"],
+        picture=item["picture"],
+        width=item["width"],
+        height=item["height"],
+        quality=item["quality"],
+        dihedral=tuple(item["dihedral"]),
+        faces=None
+        if faces is None
+        else tuple(SeenFace(tuple(face["box"]), face["score"] / 1_000, face["embedding"]) for face in faces),
+        face_model=item.get("face_model"),
+        chosen_face=item.get("chosen_face"),
+    )
+
+
+@dataclass(frozen=True)
+class LetterKey:
+    """Which letter: its case and the version of the case that made it due."""
+
+    request_id: str
+    version: int
+
+    @property
+    def letter_id(self) -> str:
+        """The letter's public id: the same however often it has to be sent, and saying nothing of the case."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
+
+    def to_json(self) -> str:
+        """The message on the mail queue."""
+        return json.dumps({"request_id": self.request_id, "version": self.version})
+
+    @classmethod
+    def from_json(cls, text: str) -> LetterKey:
+        """The letter named by a message of the mail queue."""
+        message = json.loads(text)
+        return cls(str(message["request_id"]), int(message["version"]))
+
+    @classmethod
+    def of_item(cls, pk: str, sk: str) -> LetterKey:
+        """The letter whose item has these keys."""
+        return cls(pk.removeprefix("case#"), int(sk.removeprefix("letter#")))
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The item's keys."""
+        return {"pk": _case_key(self.request_id), "sk": f"letter#{self.version:06d}"}
+
+
+@dataclass(frozen=True)
+class DueLetter:
+    """A letter that this sender, and no other for the moment, is to send."""
+
+    key: LetterKey
+    letter: Letter
+    request: OptOutRequest
+
+
+def _conditions_failed(error: ClientError) -> list[Any]:
+    """The cancellation reasons of a transaction, one for each of its parts."""
+    if error.response["Error"]["Code"] != "TransactionCanceledException":
+        raise error
+    return list(error.response.get("CancellationReasons", []))
+
+
+_PASSING = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+
+
+# ------------------------------------------------------------------------------------------------------------ requests
+
+
+class Requests:
+    """The table of opt-out requests. Each method is one read or one conditional write."""
+
+    def __init__(
+        self,
+        table: str,
+        log: ExclusionLog,
+        client: Any,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._table = table
+        self._log = log
+        self._client = client
+        self._pause = pause
+
+    @classmethod
+    def from_settings(cls) -> Requests:
+        """The table of this deployment."""
+        return cls(settings.requests_table(), ExclusionLog.from_settings(), settings.aws("dynamodb"))
+
+    # ---- reads
+
+    def get(self, request_id: str, now: datetime) -> OptOutRequest:
+        """The case with this id, read strongly. Raises `RequestNotFound`, also for a draft whose day is over."""
+        answer = self._client.get_item(
+            TableName=self._table,
+            Key=to_attributes({"pk": _case_key(request_id), "sk": "case"}),
+            ConsistentRead=True,
+        )
+        if "Item" not in answer:
+            raise RequestNotFound
+        item = from_attributes(answer["Item"])
+        if item.get("expiring"):
+            raise RequestNotFound
+        request = _case(item)
+        if request.status is Status.DRAFT and request.created_at + deadlines.DRAFT_LIFETIME <= now:
+            raise RequestNotFound
+        return request
+
+    def by_number(self, number: str, now: datetime) -> OptOutRequest:
+        """The confirmed case with this number. Raises `RequestNotFound`."""
+        answer = self._client.get_item(
+            TableName=self._table,
+            Key=to_attributes({"pk": f"number#{number.strip().upper()}", "sk": "case"}),
+            ConsistentRead=True,
+        )
+        if "Item" not in answer:
+            raise RequestNotFound
+        return self.get(from_attributes(answer["Item"])["id"], now)
+
+    def photos(self, request_id: str) -> list[Photo]:
+        """The case's examined photos, in the order of upload."""
+        items = self._items(request_id, "photo#")
+        order = {ticket: place for place, ticket in enumerate(self._order(request_id))}
+        return sorted((_photo(item) for item in items), key=lambda photo: order.get(photo.ticket, MAX_PHOTOS))
+
+    def _order(self, request_id: str) -> list[str]:
+        answer = self._client.get_item(
+            TableName=self._table,
+            Key=to_attributes({"pk": _case_key(request_id), "sk": "case"}),
+            ConsistentRead=True,
+            ProjectionExpression="photos",
+        )
+        return list(from_attributes(answer.get("Item", {})).get("photos", []))
+
+    def _items(self, request_id: str, prefix: str) -> list[dict[str, Any]]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            ConsistentRead=True,
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+            ExpressionAttributeValues=to_attributes({":pk": _case_key(request_id), ":prefix": prefix}),
+        )
+        return [from_attributes(attributes) for page in pages for attributes in page["Items"]]
+
+    def history(self, request_id: str) -> list[CaseEvent]:
+        """What happened to the case, oldest first; reviewers' looks at photos included."""
+        events = [
+            CaseEvent(
+                item["version"], item["name"], datetime.fromisoformat(item["at"]), item["actor"], Status(item["status"])
+            )
+            for prefix in ("event#", "view#")
+            for item in self._items(request_id, prefix)
+        ]
+        return sorted(events, key=lambda event: (event.at, event.version))
+
+    def queue(self, view: str, limit: int = 100) -> list[OptOutRequest]:
+        """The cases of one view by due date, the most urgent first: a status, or `revocation` for proposed ones."""
+        answer = self._client.query(
+            TableName=self._table,
+            IndexName="Queue",
+            KeyConditionExpression="queue = :view",
+            ExpressionAttributeValues=to_attributes({":view": view}),
+            Limit=limit,
+        )
+        return [_case(from_attributes(item)) for item in answer["Items"]]
+
+    def related(self, request: OptOutRequest, photos: Sequence[Photo]) -> list[RelatedCase]:
+        """Other confirmed cases with the same address or the same picture."""
+        same: dict[str, set[str]] = {}
+        lookups = [("Address", "email_hash", request.email_hash, "address")]
+        lookups += [("Picture", "picture", photo.picture, "picture") for photo in photos]
+        for index, attribute, value, name in lookups:
+            answer = self._client.query(
+                TableName=self._table,
+                IndexName=index,
+                KeyConditionExpression=f"{attribute} = :value",
+                ExpressionAttributeValues=to_attributes({":value": value}),
+                Limit=50,
+            )
+            for item in answer["Items"]:
+                other = from_attributes(item)["pk"].removeprefix("case#")
+                if other != request.id:
+                    same.setdefault(other, set()).add(name)
+        found = []
+        for other, names in same.items():
+            case = self._confirmed(other)
+            if case is not None:
+                found.append(RelatedCase(case.id, case.number, case.kind, case.status, frozenset(names)))
+        return sorted(found, key=lambda case: case.number)
+
+    def _confirmed(self, request_id: str) -> OptOutRequest | None:
+        try:
+            case = self.get(request_id, datetime.now(UTC))
+        except RequestNotFound:
+            return None
+        return None if case.status is Status.DRAFT else case
+
+    # ---- the draft
+
+    def create_draft(self, kind: Kind, answers: Answers, email_hash: str, now: datetime) -> OptOutRequest:
+        """A new draft under a new unguessable id."""
+        request = OptOutRequest(
+            id=new_request_id(),
+            number=new_number(),
+            kind=kind,
+            status=Status.DRAFT,
+            version=1,
+            answers=answers,
+            email_hash=email_hash,
+            created_at=now,
+        )
+        self._client.put_item(
+            TableName=self._table,
+            Item=to_attributes(_case_item(request)),
+            ConditionExpression="attribute_not_exists(pk)",
+        )
+        return request
+
+    def edit_draft(self, request_id: str, answers: Answers, email_hash: str, now: datetime) -> OptOutRequest:
+        """The draft with other answers. Raises `AlreadyConfirmed`."""
+        return self._change_draft(
+            request_id, now, lambda draft: (replace(draft, answers=answers, email_hash=email_hash), [])
+        )
+
+    def add_photo(self, request_id: str, photo: Photo, now: datetime) -> OptOutRequest:
+        """Record an examined photo. The first record of a ticket stands. Raises `TooManyPhotos`, `AlreadyConfirmed`."""
+
+        def add(draft: OptOutRequest) -> tuple[OptOutRequest, list[dict[str, Any]]]:
+            if photo.ticket in draft.photos:
+                return draft, []
+            if len(draft.photos) >= MAX_PHOTOS:
+                raise TooManyPhotos
+            put = {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": to_attributes(_photo_item(draft, photo)),
+                    "ConditionExpression": "attribute_not_exists(pk)",
+                }
+            }
+            return replace(draft, photos=(*draft.photos, photo.ticket)), [put]
+
+        return self._change_draft(request_id, now, add)
+
+    def choose_face(self, request_id: str, ticket: str, face: int, now: datetime) -> OptOutRequest:
+        """Say which face is the requester's. Raises `PhotoNotFound`, `RequestInvalid`, `AlreadyConfirmed`."""
+
+        def choose(draft: OptOutRequest) -> tuple[OptOutRequest, list[dict[str, Any]]]:
+            photo = next((found for found in self.photos(draft.id) if found.ticket == ticket), None)
+            if photo is None:
+                raise PhotoNotFound
+            if not photo.faces or not 0 <= face < len(photo.faces):
+                raise RequestInvalid({"face": "choose_one"})
+            update = {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": to_attributes({"pk": _case_key(draft.id), "sk": f"photo#{ticket}"}),
+                    "UpdateExpression": "SET chosen_face = :face",
+                    "ConditionExpression": "attribute_exists(pk)",
+                    "ExpressionAttributeValues": to_attributes({":face": face}),
+                }
+            }
+            return replace(draft), [update]
+
+        return self._change_draft(request_id, now, choose)
+
+    def remove_photo(self, request_id: str, ticket: str, now: datetime) -> OptOutRequest:
+        """Take a photo out of the draft again. Raises `PhotoNotFound`, `AlreadyConfirmed`."""
+
+        def remove(draft: OptOutRequest) -> tuple[OptOutRequest, list[dict[str, Any]]]:
+            if ticket not in draft.photos:
+                raise PhotoNotFound
+            delete = {
+                "Delete": {
+                    "TableName": self._table,
+                    "Key": to_attributes({"pk": _case_key(draft.id), "sk": f"photo#{ticket}"}),
+                }
+            }
+            return replace(draft, photos=tuple(other for other in draft.photos if other != ticket)), [delete]
+
+        return self._change_draft(request_id, now, remove)
+
+    def _change_draft(
+        self,
+        request_id: str,
+        now: datetime,
+        change: Callable[[OptOutRequest], tuple[OptOutRequest, list[dict[str, Any]]]],
+    ) -> OptOutRequest:
+        """One write of the draft and what belongs to it; read and judged again when it changed in between."""
+        for _ in self._rounds():
+            draft = self.get(request_id, now)
+            if draft.status is not Status.DRAFT:
+                raise AlreadyConfirmed
+            changed, parts = change(draft)
+            if changed is draft:
+                return draft
+            changed = replace(changed, version=draft.version + 1)
+            if self._write([self._put_case(changed, draft.version), *parts]):
+                return changed
+        raise StateConflict
+
+    def confirm(self, request_id: str, now: datetime) -> OptOutRequest:
+        """Turn the draft into a case: due date set, letter due, in one write. Confirming twice is confirming once.
+
+        Raises `DraftIncomplete`.
+        """
+        row = TRANSITIONS[Step.CONFIRM, Status.DRAFT]
+        for attempt in self._rounds():
+            draft = self.get(request_id, now)
+            if draft.status is not Status.DRAFT:
+                return draft
+            photos = self.photos(draft.id)
+            require_complete(draft, photos)
+            due = deadlines.due(draft.kind, draft.answers.country, now)
+            case = replace(
+                draft,
+                status=row.target,
+                version=draft.version + 1,
+                number=draft.number if attempt == 0 else new_number(),
+                confirmed_at=now,
+                due_at=due.at,
+                due_rule=due.rule,
+            )
+            keep = [
+                {
+                    "Update": {
+                        "TableName": self._table,
+                        "Key": to_attributes({"pk": _case_key(draft.id), "sk": f"photo#{ticket}"}),
+                        "UpdateExpression": "REMOVE expires_at",
+                        "ConditionExpression": "attribute_exists(pk)",
+                    }
+                }
+                for ticket in draft.photos
+            ]
+            number = {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": to_attributes({"pk": f"number#{case.number}", "sk": "case", "id": case.id}),
+                    "ConditionExpression": "attribute_not_exists(pk)",
+                }
+            }
+            if self._write(
+                [
+                    self._put_case(case, draft.version),
+                    *keep,
+                    number,
+                    self._put_event(case, Step.CONFIRM, Actor.REQUESTER, now),
+                    self._put_letter(case, row.letter, now),
+                ]
+            ):
+                return case
+        raise StateConflict
+
+    # ---- the case
+
+    def withdraw(self, request_id: str, now: datetime) -> OptOutRequest:
+        """Withdraw a case; its exclusions leave the list in the same write. Withdrawing twice is withdrawing once.
+
+        Raises `StateConflict` where there is nothing to withdraw (a draft, or a case that is already over).
+        """
+        for _ in self._case_rounds(time.monotonic() + HEAD_PATIENCE_S):
+            case = self.get(request_id, now)
+            if case.status is Status.WITHDRAWN:
+                return case
+            if (Step.WITHDRAW, case.status) not in TRANSITIONS:
+                raise StateConflict
+            row = TRANSITIONS[Step.WITHDRAW, case.status]
+            after = replace(case, status=row.target, version=case.version + 1, withdrawn_at=now, revocation=None)
+            if self._move(case, after, Step.WITHDRAW, str(row.actor), row.effect, [], now) is not None:
+                return after
+        raise HeadContended
+
+    def decide(self, request_id: str, decision: Decision, seen_version: int | None, now: datetime) -> OptOutRequest:
+        """Accept or reject a case: state, history, letter and exclusion list change in one transaction, or nothing.
+
+        `seen_version` is the version of the case that the reviewer looked at, if known. The same `decision_id` again
+        returns the case as it was first decided. Raises `AlreadyDecided` (the first decision stands), `NothingToExclude`,
+        `SameReviewer` (an appeal is another reviewer's), `RequestInvalid` and `HeadContended` (nothing was changed).
+        """
+        require_reason(decision.step, decision.reason, decision.text)
+        for _ in self._case_rounds(time.monotonic() + HEAD_PATIENCE_S):
+            case = self.get(request_id, now)
+            if case.status is Status.DRAFT:
+                raise RequestNotFound
+            if case.decision is not None and case.decision.decision_id == decision.decision_id:
+                return case
+            row = TRANSITIONS.get((decision.step, case.status))
+            if row is None or seen_version not in {None, case.version}:
+                raise _already(case)
+            if row.actor is Actor.OTHER_REVIEWER and case.decision and case.decision.reviewer == decision.reviewer:
+                raise SameReviewer
+            adding = exclusions_for(case, self.photos(case.id)) if row.effect is ListEffect.ADD else []
+            after = replace(
+                case,
+                status=row.target,
+                version=case.version + 1,
+                decision=DecisionRecord(
+                    decision.decision_id, decision.step, decision.reason, decision.text, decision.reviewer, now
+                ),
+                exclusions=tuple(exclusion.exclusion_id for exclusion in adding),
+            )
+            changes: list[Change] = [Add(exclusion) for exclusion in adding]
+            moved = self._move(case, after, decision.step, decision.reviewer, row.effect, changes, now)
+            if moved is not None:
+                return moved
+        raise HeadContended
+
+    def propose_revocation(
+        self, request_id: str, revocation: Revocation, seen_version: int, now: datetime
+    ) -> OptOutRequest:
+        """Propose to take an acceptance back; another reviewer confirms. Raises `AlreadyDecided`, `RequestInvalid`."""
+        require_reason(Step.REVOKE, revocation.reason, revocation.text)
+        return self._revocation(
+            request_id,
+            "propose_revocation",
+            revocation.reviewer,
+            now,
+            lambda case: revocation if case.revocation is None and case.version == seen_version else _refuse(case),
+        )
+
+    def cancel_revocation(self, request_id: str, reviewer: str, now: datetime) -> OptOutRequest:
+        """Drop a proposed revocation; the acceptance stays."""
+        return self._revocation(
+            request_id,
+            "cancel_revocation",
+            reviewer,
+            now,
+            lambda case: None if case.revocation is not None else _refuse(case),
+        )
+
+    def _revocation(
+        self,
+        request_id: str,
+        name: str,
+        reviewer: str,
+        now: datetime,
+        become: Callable[[OptOutRequest], Revocation | None],
+    ) -> OptOutRequest:
+        for _ in self._rounds():
+            case = self.get(request_id, now)
+            if case.status is not Status.ACCEPTED:
+                raise _already(case)
+            after = replace(case, version=case.version + 1, revocation=become(case))
+            if self._write([self._put_case(after, case.version), self._put_event(after, name, reviewer, now)]):
+                return after
+        raise StateConflict
+
+    def confirm_revocation(self, request_id: str, reviewer: str, now: datetime) -> OptOutRequest:
+        """The second reviewer's yes: the exclusions leave the list. Raises `SameReviewer`, `AlreadyDecided`."""
+        for _ in self._case_rounds(time.monotonic() + HEAD_PATIENCE_S):
+            case = self.get(request_id, now)
+            row = TRANSITIONS.get((Step.REVOKE, case.status))
+            if row is None or case.revocation is None:
+                raise _already(case)
+            if case.revocation.reviewer == reviewer:
+                raise SameReviewer
+            after = replace(case, status=row.target, version=case.version + 1)
+            moved = self._move(case, after, Step.REVOKE, reviewer, row.effect, [], now)
+            if moved is not None:
+                return moved
+        raise HeadContended
+
+    def record_view(self, request_id: str, ticket: str, reviewer: str, now: datetime) -> None:
+        """Note that a reviewer looked at a photo."""
+        self._client.put_item(
+            TableName=self._table,
+            Item=to_attributes(
+                {
+                    "pk": _case_key(request_id),
+                    "sk": f"view#{_iso(now)}#{new_ticket()}",
+                    "version": 0,
+                    "name": "view_photo",
+                    "ticket": ticket,
+                    "at": _iso(now),
+                    "actor": reviewer,
+                    "status": self.get(request_id, now).status.value,
+                }
+            ),
+        )
+
+    # ---- the one write
+
+    def _move(
+        self,
+        case: OptOutRequest,
+        after: OptOutRequest,
+        step: Step,
+        actor: str,
+        effect: ListEffect,
+        adding: Sequence[Change],
+        now: datetime,
+    ) -> OptOutRequest | None:
+        """One try at the transaction that moves a case and, with it, the exclusion list. None: judge again."""
+        changes: list[Change] = list(adding)
+        if effect is ListEffect.REMOVE:
+            changes = [Remove(exclusion_id) for exclusion_id in case.exclusions]
+        log: list[dict[str, Any]] = []
+        if changes:
+            head = self._log.head()
+            log = self._log.writes(changes, head, now)
+            if after.decision is not None and step in {Step.ACCEPT, Step.ACCEPT_ON_APPEAL}:
+                version = str(Version(head.epoch, head.seq + 1))
+                after = replace(after, decision=replace(after.decision, list_version=version))
+        letter = TRANSITIONS[step, case.status].letter
+        parts = [
+            self._put_case(after, case.version),
+            self._put_event(after, step, actor, now),
+            self._put_letter(after, letter, now),
+            *log,
+        ]
+        return after if self._write(parts) else None
+
+    def _put_case(self, request: OptOutRequest, seen_version: int) -> dict[str, Any]:
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": to_attributes(_case_item(request)),
+                "ConditionExpression": "version = :seen AND attribute_not_exists(expiring)",
+                "ExpressionAttributeValues": to_attributes({":seen": seen_version}),
+            }
+        }
+
+    def _put_event(self, request: OptOutRequest, name: str, actor: str, now: datetime) -> dict[str, Any]:
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": to_attributes(
+                    {
+                        "pk": _case_key(request.id),
+                        "sk": f"event#{request.version:06d}",
+                        "version": request.version,
+                        "name": str(name),
+                        "at": _iso(now),
+                        "actor": str(actor),
+                        "status": request.status.value,
+                    }
+                ),
+                "ConditionExpression": "attribute_not_exists(pk)",
+            }
+        }
+
+    def _put_letter(self, request: OptOutRequest, letter: Letter, now: datetime) -> dict[str, Any]:
+        key = LetterKey(request.id, request.version)
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": to_attributes(
+                    {
+                        **key.keys,
+                        "letter": letter.value,
+                        "due_since": _iso(now),
+                        "sweep": "letter",
+                        "sweep_at": _iso(now),
+                    }
+                ),
+                "ConditionExpression": "attribute_not_exists(pk)",
+            }
+        }
+
+    def _write(self, parts: list[dict[str, Any]]) -> bool:
+        """All parts or none. False when a condition failed or another transaction was in the way: judge again."""
+        try:
+            self._client.transact_write_items(TransactItems=parts)
+        except ClientError as error:
+            codes = {reason.get("Code") for reason in _conditions_failed(error)} - {"None", None}
+            if codes <= _PASSING | {"ConditionalCheckFailed"}:
+                return False
+            raise
+        return True
+
+    def _rounds(self) -> Iterator[int]:
+        for attempt in range(CASE_ROUNDS):
+            if attempt:
+                self._pause(random.uniform(*_BACKOFF_S))  # noqa: S311  jitter, not a secret
+            yield attempt
+
+    def _case_rounds(self, until: float) -> Iterator[int]:
+        """Rounds of judging and writing until patience ends; a pause with jitter between."""
+        attempt = 0
+        while attempt == 0 or time.monotonic() < until:
+            if attempt:
+                self._pause(random.uniform(*_BACKOFF_S))  # noqa: S311  jitter, not a secret
+            yield attempt
+            attempt += 1
+
+    # ---- letters
+
+    def letters_due(self, before: datetime, limit: int = 100) -> list[LetterKey]:
+        """Letters that have been due since before this time and are neither sent nor parked, the oldest first."""
+        return [LetterKey.of_item(item["pk"], item["sk"]) for item in self._falling_due("letter", before, limit)]
+
+    def claim_letter(self, key: LetterKey, now: datetime, lease: timedelta) -> DueLetter | None:
+        """Take a letter for sending; for the time of the lease no other sender gets it.
+
+        None when it was sent, is parked, is being sent by another, or its case is gone.
+        """
+        try:
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key=to_attributes(key.keys),
+                UpdateExpression="SET claimed_until = :until",
+                ConditionExpression=(
+                    "attribute_exists(pk) AND attribute_not_exists(sent_at) AND attribute_not_exists(parked_at)"
+                    " AND (attribute_not_exists(claimed_until) OR claimed_until <= :now)"
+                ),
+                ExpressionAttributeValues=to_attributes({":until": _iso(now + lease), ":now": _iso(now)}),
+                ReturnValues="ALL_NEW",
+            )
+            request = self.get(key.request_id, now)
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return None
+        except RequestNotFound:
+            return None
+        return DueLetter(key, Letter(from_attributes(answer["Attributes"])["letter"]), request)
+
+    def letter_sent(self, key: LetterKey, message_id: str, now: datetime) -> None:
+        """Note that SES took the letter."""
+        self._update_letter(
+            key,
+            "SET sent_at = :now, message_id = :message REMOVE claimed_until, parked_at, sweep, sweep_at",
+            {":now": _iso(now), ":message": message_id},
+        )
+
+    def letter_failed(self, key: LetterKey, now: datetime, *, final: bool) -> None:
+        """Give back a letter that could not be sent; `final` parks it until it is revived: no sweep repeats it."""
+        if final:
+            expression = "SET parked_at = :now REMOVE claimed_until, sweep, sweep_at"
+        else:
+            expression = "SET failed_at = :now REMOVE claimed_until"
+        self._update_letter(key, expression, {":now": _iso(now)})
+
+    def letter_revived(self, key: LetterKey, now: datetime) -> None:
+        """Make a parked letter due again."""
+        self._update_letter(
+            key, "SET sweep = :letter, sweep_at = :now REMOVE parked_at", {":letter": "letter", ":now": _iso(now)}
+        )
+
+    def _update_letter(self, key: LetterKey, expression: str, values: dict[str, Any]) -> None:
+        """A sent letter stays sent, whatever a slower sender still has to say."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=to_attributes(key.keys),
+                UpdateExpression=expression,
+                ConditionExpression="attribute_exists(pk) AND attribute_not_exists(sent_at)",
+                ExpressionAttributeValues=to_attributes(values),
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return
+
+    # ---- retention
+
+    def falling_due(self, sweep: str, before: datetime, limit: int = 100) -> list[str]:
+        """Ids of the cases whose `draft`, `photos` or `case` period has ended, the longest overdue first."""
+        return [item["pk"].removeprefix("case#") for item in self._falling_due(sweep, before, limit)]
+
+    def _falling_due(self, sweep: str, before: datetime, limit: int) -> list[dict[str, Any]]:
+        answer = self._client.query(
+            TableName=self._table,
+            IndexName="Sweep",
+            KeyConditionExpression="sweep = :sweep AND sweep_at <= :before",
+            ExpressionAttributeValues=to_attributes({":sweep": sweep, ":before": _iso(before)}),
+            Limit=limit,
+        )
+        return [from_attributes(item) for item in answer["Items"]]
+
+    def expire_draft(self, request_id: str, now: datetime) -> bool:
+        """Close a draft that is about to be deleted, so that it can no longer be confirmed. False: it is no draft."""
+        return self._update_case(
+            request_id,
+            "SET expiring = :now",
+            "#status = :draft",
+            {":now": _iso(now), ":draft": Status.DRAFT.value},
+            {"#status": "status"},
+        )
+
+    def forget_photos(self, request_id: str, now: datetime) -> None:
+        """Delete what was seen on the photos, and let the case itself fall due next."""
+        case = self.get(request_id, now)
+        over = case.withdrawn_at or (case.decision.at if case.decision else now)
+        for item in self._items(request_id, "photo#"):
+            self._client.delete_item(TableName=self._table, Key=to_attributes({"pk": item["pk"], "sk": item["sk"]}))
+        self._update_case(
+            request_id,
+            "SET sweep = :case, sweep_at = :at",
+            "sweep = :photos",
+            {":case": "case", ":photos": "photos", ":at": _iso(over + deadlines.CASE_KEPT)},
+            {},
+        )
+
+    def delete_case(self, request_id: str) -> None:
+        """Delete everything of a case; the case's own item last, so that a killed sweep finds it again."""
+        for item in sorted(self._items(request_id, ""), key=lambda item: item["sk"] == "case"):
+            if item["sk"] == "case":
+                self._client.delete_item(
+                    TableName=self._table, Key=to_attributes({"pk": f"number#{item['number']}", "sk": "case"})
+                )
+            self._client.delete_item(TableName=self._table, Key=to_attributes({"pk": item["pk"], "sk": item["sk"]}))
+
+    def _update_case(
+        self, request_id: str, expression: str, condition: str, values: dict[str, Any], names: dict[str, str]
+    ) -> bool:
+        optional = {"ExpressionAttributeNames": names} if names else {}
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=to_attributes({"pk": _case_key(request_id), "sk": "case"}),
+                UpdateExpression=expression,
+                ConditionExpression=f"attribute_exists(pk) AND {condition}",
+                ExpressionAttributeValues=to_attributes(values),
+                **optional,
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+
+def _already(case: OptOutRequest) -> AlreadyDecided:
+    """What to tell the reviewer who came second."""
+    decision = case.decision
+    if case.status is Status.WITHDRAWN:
+        return AlreadyDecided(case.status.value, None, case.withdrawn_at)
+    return AlreadyDecided(case.status.value, decision.reviewer if decision else None, decision.at if decision else None)
+
+
+def _refuse(case: OptOutRequest) -> Revocation:
+    raise _already(case)
+
+
+# -------------------------------------------------------------------------------------------------------------- photos
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Where and with which hidden fields a browser posts one photo."""
+
+    ticket: str
+    url: str
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RawPhoto:
+    """The bytes of exactly one version of an upload."""
+
+    data: bytes
+    version_id: str
+
+
+class Photos:
+    """The photos bucket: strangers upload to `raw/<case>/<ticket>`, kept copies are `photos/<case>/<sha256>.jpg`."""
+
+    def __init__(self, bucket: str, client: Any) -> None:
+        self._bucket = bucket
+        self._client = client
+
+    @classmethod
+    def from_settings(cls) -> Photos:
+        """The bucket of this deployment."""
+        return cls(settings.photos_bucket(), settings.aws("s3"))
+
+    def ticket(self, request_id: str, redirect_base: str) -> Upload:
+        """A ticket for one upload straight from the browser to S3: one key, 1 byte to 25 MB, 15 minutes.
+
+        The type is fixed to application/octet-stream: a form without JavaScript cannot name the file's own, and nothing
+        that strangers upload should ever be shown by a browser. What it is, is decided by decoding it.
+        """
+        ticket = new_ticket()
+        redirect = f"{redirect_base}/opt-out/{request_id}/photos/{ticket}"
+        fixed = {"Content-Type": "application/octet-stream", "success_action_redirect": redirect}
+        post = self._client.generate_presigned_post(
+            self._bucket,
+            f"raw/{request_id}/{ticket}",
+            Fields=dict(fixed),
+            Conditions=[{name: value} for name, value in fixed.items()]
+            + [["content-length-range", 1, MAXUPLOAD_BYTES]],
+            ExpiresIn=UPLOAD_LIFETIME_S,
+        )
+        return Upload(ticket, post["url"], post["fields"])
+
+    def read_raw(self, request_id: str, ticket: str) -> RawPhoto:
+        """Read one version of an upload. Raises `PhotoNotFound` when nothing arrived under this ticket."""
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=f"raw/{request_id}/{ticket}")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                raise PhotoNotFound from error
+            raise
+        with answer["Body"] as body:
+            return RawPhoto(body.read(MAXUPLOAD_BYTES + 1), answer.get("VersionId", ""))
+
+    def keep(self, request_id: str, picture_sha256: str, jpeg: bytes) -> None:
+        """Write the re-encoded copy under its own hash, where no upload ticket can write."""
+        self._client.put_object(
+            Bucket=self._bucket,
+            Key=f"photos/{request_id}/{picture_sha256}.jpg",
+            Body=jpeg,
+            ContentType="image/jpeg",
+        )
+
+    def discard_raw(self, request_id: str, ticket: str) -> None:
+        """Delete every version of an upload."""
+        self._delete_versions(f"raw/{request_id}/{ticket}")
+
+    def view_url(self, request_id: str, picture_sha256: str) -> str:
+        """A link to a kept copy that works for five minutes."""
+        return str(
+            self._client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self._bucket, "Key": f"photos/{request_id}/{picture_sha256}.jpg"},
+                ExpiresIn=VIEW_LIFETIME_S,
+            )
+        )
+
+    def delete_all(self, request_id: str) -> None:
+        """Delete everything of a case, uploads and copies, in every version."""
+        for prefix in ("raw", "photos"):
+            self._delete_versions(f"{prefix}/{request_id}/")
+
+    def _delete_versions(self, prefix: str) -> None:
+        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix)
+        for page in pages:
+            for version in page.get("Versions", []) + page.get("DeleteMarkers", []):
+                self._client.delete_object(Bucket=self._bucket, Key=version["Key"], VersionId=version["VersionId"])
