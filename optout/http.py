@@ -1,0 +1,316 @@
+"""Everything about HTTP that all functions share: the resolver, error -> status and words, pages, security headers.
+
+A handler makes its `app = resolver()`, its routes return `page(...)`, `see_other(...)` or `json_answer(...)` and raise
+the errors of `optout.errors`; the one table below says what each of them means to a browser and to a program.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from traceback import extract_tb
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import RequestEntityTooLargeError, ServiceError
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from optout import errors, settings
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+logger = Logger()
+
+# The longest honest form is 50 links of 2,000 characters and 5,000 characters of explanation, percent-encoded: 360 kB.
+MAX_FORM_BYTES = 512_000
+# Our forms have at most 14 fields; parsing thousands would cost time for nothing.
+_MAX_FORM_FIELDS = 100
+
+_HEADERS = {
+    # Nobody's case may stay in a shared cache or in the browser of a borrowed computer.
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    # Addresses hold draft ids and link tokens. Makes browsers send `Origin: null` with our forms.
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class _Answer(NamedTuple):
+    status: int
+    code: str
+    sentence: str
+
+
+# error class -> what it means outside. A class without a row has its nearest parent's.
+_ANSWERS: dict[type[errors.OptOutError], _Answer] = {
+    errors.OptOutError: _Answer(500, "refused", "We could not do this."),
+    errors.PhotoUnreadable: _Answer(422, "photo_unreadable", "We could not read this file as a picture."),
+    errors.FacesOff: _Answer(503, "faces_off", "We cannot look for faces just now. Please try again later."),
+    errors.RequestInvalid: _Answer(400, "request_invalid", "Something in what was sent is missing or not right."),
+    errors.RequestNotFound: _Answer(
+        404,
+        "request_not_found",
+        "There is no request at this address. A request that is started but not sent within 24 hours is deleted.",
+    ),
+    errors.PhotoNotFound: _Answer(404, "photo_not_found", "There is no such photo in this request."),
+    errors.LinkInvalid: _Answer(
+        404, "link_invalid", "This link does not work. Please check that the whole link was copied from our letter."
+    ),
+    errors.LinkExpired: _Answer(
+        410, "link_expired", "This link was ours, but its time is over. Write to us and we will help you."
+    ),
+    errors.StateConflict: _Answer(
+        409, "state_conflict", "This can no longer be done, because the request has moved on in the meantime."
+    ),
+    errors.AlreadyConfirmed: _Answer(
+        409,
+        "already_confirmed",
+        "This request has been sent, so it can no longer be changed here. To add or correct something, answer our "
+        "letter.",
+    ),
+    errors.AlreadyDecided: _Answer(409, "already_decided", "This request has already been decided."),
+    errors.TooManyPhotos: _Answer(
+        409, "too_many_photos", "A request can hold five photos. Remove one before you add another."
+    ),
+    errors.DraftIncomplete: _Answer(
+        409, "draft_incomplete", "Something is still missing before this request can be sent."
+    ),
+    errors.SameReviewer: _Answer(409, "same_reviewer", "This second look must be another reviewer's."),
+    errors.NothingToExclude: _Answer(
+        409, "nothing_to_exclude", "Accepting this would exclude nothing, so it cannot be accepted."
+    ),
+    errors.DecisionTooLarge: _Answer(409, "decision_too_large", "This request is too large to be accepted at once."),
+    errors.Unavailable: _Answer(503, "unavailable", "We cannot answer just now. Please try again in a moment."),
+    errors.NotFresh: _Answer(503, "not_fresh", "The exclusion list is not up to date here. Please ask again."),
+    errors.HeadContended: _Answer(
+        503, "head_contended", "Too many decisions are being written just now. Nothing was changed; please try again."
+    ),
+}
+_UNEXPECTED = _Answer(500, "unexpected", "Something went wrong on our side. What you sent before is safe.")
+_BY_STATUS = {
+    400: _Answer(400, "request_invalid", "Something in what was sent is missing or not right."),
+    404: _Answer(404, "not_found", "There is no page at this address. Please check that it was copied whole."),
+    413: _Answer(413, "too_large", "What was sent is larger than we can take."),
+}
+_HEADINGS = {
+    400: "Something was not right",
+    404: "Page not found",
+    409: "This cannot be done now",
+    410: "This link has expired",
+    413: "That was too large",
+    422: "We could not read this picture",
+    500: "Sorry, something went wrong",
+    503: "Please try again in a moment",
+}
+
+
+def _answer_to(error: Exception) -> _Answer:
+    for known in type(error).__mro__:
+        if known in _ANSWERS:
+            return _ANSWERS[known]
+    if isinstance(error, ServiceError):
+        return _BY_STATUS.get(error.status_code, _UNEXPECTED)
+    return _UNEXPECTED
+
+
+def _facts(error: Exception) -> dict[str, Any]:
+    """What a program may want to know besides; never a value that somebody typed."""
+    match error:
+        case errors.RequestInvalid(problems=problems):
+            return {"problems": problems}
+        case errors.PhotoUnreadable(code=problem):
+            return {"problem": problem}
+        case errors.DraftIncomplete(missing=missing):
+            return {"missing": missing}
+        case errors.AlreadyDecided(status=status, reviewer=reviewer, at=at):
+            return {"status": status, "reviewer": reviewer, "at": at.isoformat() if at else None}
+    return {}
+
+
+class _Resolver(APIGatewayRestResolver):
+    """Powertools' resolver, with our headers on every answer and an answer to every error, its own ones included."""
+
+    def resolve(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        try:
+            answer = super().resolve(event, context)
+        except Exception as error:  # e.g. an error page that cannot be rendered, or an event Powertools cannot read
+            _log(error)
+            answer = {
+                "statusCode": _UNEXPECTED.status,
+                "body": json.dumps({"error": _UNEXPECTED.code, "message": _UNEXPECTED.sentence}),
+                "isBase64Encoded": False,
+                "multiValueHeaders": {"Content-Type": ["application/json"]},
+            }
+        headers = answer["multiValueHeaders"]
+        for name, value in {**_HEADERS, "Content-Security-Policy": content_security_policy()}.items():
+            headers.setdefault(name, [value])
+        return answer
+
+
+def resolver() -> APIGatewayRestResolver:
+    """A resolver that answers every error of `optout.errors`, unknown routes and unexpected failures.
+
+    A request that accepts text/html gets a page, any other {"error": code, "message": sentence, ...facts}.
+    """
+    app = _Resolver()
+
+    def answer(error: Exception) -> Response[str]:
+        found = _answer_to(error)
+        if found is _UNEXPECTED:
+            _log(error)
+        accepts = app.current_event.headers.get("Accept") or ""
+        if "text/html" in accepts:
+            response = page("error.html", found.status, heading=_HEADINGS[found.status], sentence=found.sentence)
+        else:
+            response = json_answer({"error": found.code, "message": found.sentence, **_facts(error)}, found.status)
+        if found.status == 503:
+            response.headers["Retry-After"] = "5"
+        return response
+
+    app.exception_handler([errors.OptOutError, ServiceError, Exception])(answer)
+    return app
+
+
+def _log(error: Exception) -> None:
+    """Log what failed and where in the code. The error's own text is left out: it may quote what a person typed."""
+    frames = extract_tb(error.__traceback__)
+    where = f"{frames[-1].name}:{frames[-1].lineno}" if frames else ""
+    logger.error("unexpected error", extra={"error_type": type(error).__name__, "where": where})
+
+
+def content_security_policy(
+    storage: Iterable[str] = (), *, connect: Iterable[str] = (), form_action: Iterable[str] = ()
+) -> str:
+    """What a page may load and where it may send: ourselves, plus the origins given.
+
+    `storage` holds origins that photos are shown from and posted to. Browsers check form-action again on the redirect
+    after a POST, which brings the upload back to 'self'.
+    """
+    origins = "".join(f" {origin}" for origin in storage)
+    return (
+        "default-src 'none'; style-src 'self'; script-src 'self'; "
+        f"img-src 'self'{origins}; "
+        f"connect-src 'self'{origins}{''.join(f' {origin}' for origin in connect)}; "
+        f"form-action 'self'{origins}{''.join(f' {origin}' for origin in form_action)}; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    )
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of an address."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+# --- what a request holds ---------------------------------------------------------------------------------------------
+
+
+def body(app: APIGatewayRestResolver, limit: int) -> bytes:
+    """The request's body, decoded from base64 if it came so.
+
+    Raises `RequestInvalid` for broken base64, and answers 413 when it has more than `limit` bytes.
+    """
+    event = app.current_event.raw_event
+    text = event.get("body") or ""
+    if len(text) > 2 * limit:  # before it is decoded
+        raise RequestEntityTooLargeError("body")
+    try:
+        data = base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
+    except (binascii.Error, ValueError) as error:  # ValueError: not ASCII, or a lone surrogate
+        raise errors.RequestInvalid({"body": "unreadable"}) from error
+    if len(data) > limit:
+        raise RequestEntityTooLargeError("body")
+    return data
+
+
+def form(app: APIGatewayRestResolver) -> dict[str, list[str]]:
+    """The fields of a url-encoded body, empty ones included. Raises `RequestInvalid` for bytes that are not UTF-8."""
+    try:
+        return parse_qs(
+            body(app, MAX_FORM_BYTES).decode(),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MAX_FORM_FIELDS,
+        )
+    except ValueError as error:  # bad UTF-8 or too many fields
+        raise errors.RequestInvalid({"body": "unreadable"}) from error
+
+
+_SECRET_ID = re.compile(r"[A-Za-z0-9_-]{16,32}")
+
+
+def secret_id(text: str) -> str:
+    """A case id or upload ticket from a path. Raises `RequestNotFound` when it cannot be one of ours."""
+    if not _SECRET_ID.fullmatch(text):
+        raise errors.RequestNotFound
+    return text
+
+
+# --- what an answer holds ---------------------------------------------------------------------------------------------
+
+
+def site_path() -> str:
+    """The path that the site lives under: empty on a domain of its own, `/live` on the API's own address."""
+    return urlsplit(settings.site_url()).path
+
+
+@cache
+def _pages() -> Environment:
+    # Loaded with the first page: a function that only answers JSON starts without them.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from optout.web import wording
+
+    pages = Environment(
+        loader=PackageLoader("optout.web", "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.globals.update(
+        engine=settings.engine_name(),
+        support=settings.support_address(),
+        base=site_path(),
+        static=static_url,
+        lang="en",
+    )
+    pages.filters["date"] = wording.date
+    pages.filters["time"] = wording.time
+    return pages
+
+
+@cache
+def static_url(file: str) -> str:
+    """Address of a file in optout/web/static. Changes with the file's content, so browsers may keep it for good."""
+    path = files("optout").joinpath("web", "static", file)
+    digest = sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "0"
+    return f"{site_path()}/static/{file}?v={digest}"
+
+
+def page(template: str, status: int = 200, *, policy: str | None = None, **values: Any) -> Response[str]:
+    """An HTML page from optout/web/pages. `policy` replaces the usual Content-Security-Policy."""
+    headers = {"Content-Security-Policy": policy} if policy else {}
+    return Response(status, "text/html; charset=utf-8", _pages().get_template(template).render(values), headers)
+
+
+def see_other(path: str) -> Response[str]:
+    """303 to a path of this site, such as `/status/...`: the browser then GETs it."""
+    return Response(303, None, "", {"Location": site_path() + path})
+
+
+def json_answer(body: Mapping[str, Any], status: int = 200) -> Response[str]:
+    """A JSON object."""
+    return Response(status, "application/json", json.dumps(body, ensure_ascii=False, separators=(",", ":")))

@@ -1,0 +1,180 @@
+"""What codes mean in words: reasons, states, dates and photo problems. Pages, letters and the console read it here.
+
+Every sentence is written to the requester: plain, kind and concrete.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from optout.decisions import AcceptReason, RejectReason, RevokeReason
+from optout.requests import Kind, Status, Step
+
+KINDS: dict[Kind, str] = {
+    Kind.FACE: "My face",
+    Kind.IMAGE: "A picture and all its copies",
+    Kind.LINKS: "Specific links",
+}
+
+# What an acceptance covers.
+COVERS: dict[Kind, str] = {
+    Kind.FACE: "Pictures that show your face. When our search engine meets your face on a page, it leaves that picture "
+    "out.",
+    Kind.IMAGE: "Your pictures and their copies: smaller, larger, mirrored, turned or saved again in another quality.",
+    Kind.LINKS: "The addresses you gave us. Copies of the same content at other addresses are not covered.",
+}
+
+STATUSES: dict[Status, str] = {
+    Status.DRAFT: "Not sent yet",
+    Status.PENDING: "Waiting for our decision",
+    Status.ACCEPTED: "Accepted",
+    Status.REJECTED: "Not accepted",
+    Status.WITHDRAWN: "Withdrawn",
+    Status.REVOKED: "No longer in force",
+}
+
+STATUS_SENTENCES: dict[Status, str] = {
+    Status.DRAFT: "You have not sent this request yet.",
+    Status.PENDING: "We have your request. A person will look at it and decide.",
+    Status.ACCEPTED: "We accepted your request. It has been in force since the moment we decided.",
+    Status.REJECTED: "We looked at your request and did not accept it.",
+    Status.WITHDRAWN: "You withdrew this request. Nothing is left out of our search because of it.",
+    Status.REVOKED: "We accepted this request before, but took that back. Nothing is left out of our search because "
+    "of it any more.",
+}
+
+# The lines of a case's timeline that its requester sees; what reviewers do among themselves is not among them.
+TIMELINE: dict[str, str] = {
+    Step.CONFIRM: "You sent your request",
+    Step.ACCEPT: "We accepted your request",
+    Step.REJECT: "We did not accept your request",
+    Step.ACCEPT_ON_APPEAL: "We looked again and accepted your request",
+    Step.WITHDRAW: "You withdrew your request",
+    Step.REVOKE: "We took our acceptance back",
+}
+
+ACCEPT_REASONS: dict[str, str] = {
+    AcceptReason.SHOWS_REQUESTER: "The picture shows you.",
+    AcceptReason.REQUESTERS_PICTURE: "The picture is yours.",
+    AcceptReason.REPRESENTED_PERSON: "You asked for the person concerned, and we see that you may.",
+    AcceptReason.UNLAWFUL_CONTENT: "The content you told us about should not be found through our search.",
+    AcceptReason.GOODWILL: "No rule obliges us to do this, but we are happy to do it for you.",
+}
+
+REJECT_REASONS: dict[str, str] = {
+    RejectReason.SUSPECTED_FRAUD: "We have reason to think that this request was not made by, or for, the person "
+    "concerned.",
+    RejectReason.INSUFFICIENT_VERIFICATION: "We could not tell that you are the person concerned, or that you may ask "
+    "for them.",
+    RejectReason.NO_MATCH: "We did not find what you asked about in our search.",
+    RejectReason.CLAIM_NOT_COVERED: "The rules that we decide by do not cover what you asked for.",
+    RejectReason.OUTSIDE_JURISDICTION: "The law that you rely on does not apply to our search.",
+    RejectReason.TOO_MANY_REQUESTS: "You have sent us this same request several times, and we have already answered "
+    "it.",
+    RejectReason.FACE_NOT_RECOGNISABLE: "The face in the photos cannot be seen clearly enough to recognise it in other "
+    "pictures.",
+    RejectReason.PUBLIC_INTEREST: "In this case, the public's interest in finding this picture weighs more.",
+    RejectReason.OTHER: "Our reason is not on our usual list. The person who decided explains it in their own words.",
+}
+
+REVOKE_REASONS: dict[str, str] = {
+    RevokeReason.ACCEPTED_BY_MISTAKE: "We had accepted this request by mistake.",
+    RevokeReason.EXCLUDES_OTHERS: "Because of this request, pictures of other people were left out of our search too.",
+    RevokeReason.SUSPECTED_FRAUD: "We have reason to think that this request was not made by, or for, the person "
+    "concerned.",
+    RevokeReason.OTHER: "Our reason is not on our usual list. The person who decided explains it in their own words.",
+}
+
+_REASONS: dict[Step, dict[str, str]] = {
+    Step.ACCEPT: ACCEPT_REASONS,
+    Step.ACCEPT_ON_APPEAL: ACCEPT_REASONS,
+    Step.REJECT: REJECT_REASONS,
+    Step.REVOKE: REVOKE_REASONS,
+}
+
+# The names are those of `deadlines.toml`.
+DUE_RULES: dict[str, str] = {
+    "eu_gdpr": "The law of the European Union gives us one month (GDPR, Article 12).",
+    "uk_gdpr": "The law of the United Kingdom gives us one month (UK GDPR, Article 12).",
+    "us_ccpa": "The law of California gives us 45 days, and we keep to it for the whole United States (CCPA).",
+    "br_lgpd": "The law of Brazil gives us 15 days (LGPD, Article 19).",
+    "house_month": "We promise everybody a decision within one month.",
+    "house_face": "We promise a decision about a face within 72 hours.",
+    "house_image": "We promise a decision about a picture within 7 days.",
+    "house_links": "We promise a decision about links within 7 days.",
+}
+
+# `PHOTO_PROBLEMS` of optout.fingerprint.image, and the two that arise before a picture is looked at.
+PHOTO_PROBLEMS: dict[str, str] = {
+    "nothing_arrived": "No photo reached us. Choose a photo and send it again.",
+    "too_many_photos": "You have five photos here already. Remove one before you add another.",
+    "empty": "The file is empty. Choose another photo.",
+    "too_large": "The file is larger than 25 MB. Send a smaller version; a screenshot of the photo is fine too.",
+    "too_many_pixels": "The picture has more than 80 million pixels. Send a smaller version of it.",
+    "too_small": "The picture is too small to see anything in it. Send a larger version.",
+    "too_complex": "The file is built in a way that we do not open. Open it in your photo app, save it as a new JPEG, "
+    "and send that.",
+    "heic": "This is a HEIC photo, which we cannot open. On an iPhone, open the photo, tap Share, then Options, choose "
+    "“Most Compatible” and save it to Files; or take a screenshot of the photo. Then send that JPEG or PNG.",
+    "svg": "This is an SVG drawing, not a photo. Send it as a JPEG or PNG, for example a screenshot of it.",
+    "pdf": "This is a PDF document. Send the picture itself as a JPEG or PNG, for example a screenshot of the page.",
+    "unsupported": "We cannot open this kind of picture. Send it as a JPEG or PNG.",
+    "not_a_picture": "This file is not a picture. Send a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF file.",
+    "damaged": "The file is damaged, or only part of it reached us. Send it again; or open it in your photo app, save "
+    "it as a new JPEG and send that.",
+    "polyglot": "The file holds more than a picture, so we did not open it. Take a screenshot of the picture and send "
+    "that.",
+}
+
+# What a draft still lacks: the codes of `requests.missing`, without the ticket behind `face:`.
+MISSING: dict[str, str] = {
+    "photo": "Add at least one photo",
+    "face": "Choose which face is yours in each photo",
+    "usable_face": "Add a photo that shows your face",
+    "faces_off": "We cannot look for faces just now. Your photos are kept; come back within 24 hours",
+    "consent": "Agree that we may use the measurements of your face",
+    "links": "Give us at least one link",
+    "good_faith": "Confirm that what you told us is true",
+}
+
+_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+
+
+def reason(step: Step, code: str) -> str:
+    """The sentence for a decision's or a revocation's reason. `code` is an enum member of the step's reasons."""
+    return _REASONS[step][code]
+
+
+def due_rule(name: str) -> str:
+    """The sentence for the rule that set a due date."""
+    return DUE_RULES[name]
+
+
+def label(code: StrEnum) -> str:
+    """A short name for a kind or a status."""
+    return KINDS[code] if isinstance(code, Kind) else STATUSES[Status(code)]
+
+
+def date(moment: datetime) -> str:
+    """A day such as `24 November 2026`, in UTC and in no locale's short forms."""
+    moment = moment.astimezone(UTC)
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
+
+
+def time(moment: datetime) -> str:
+    """A day and time such as `24 November 2026, 14:05 UTC`."""
+    return f"{date(moment)}, {moment.astimezone(UTC):%H:%M} UTC"
