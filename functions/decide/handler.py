@@ -1,0 +1,84 @@
+"""Reviewers: the queue, a case, the decision, revocations, and what is on the list.
+
+The API's Cognito authorizer has verified the token of every route but the console's own static page; that the person
+is in the reviewers' group is checked here, because the authorizer lets every user of the pool through.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
+from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from optout.errors import OptOutError
+from optout.http import resolver
+from optout.store import Photos, Requests
+from optout.web import console
+
+logger = Logger()
+metrics = Metrics()
+app = resolver()
+
+
+def reviewers_only(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
+    """Let only reviewers through, and tell browsers in a fragment what was refused."""
+    if console.reviewer(app) is None:
+        return console.not_a_reviewer(app)
+    try:
+        return next_middleware(app)
+    except OptOutError as error:
+        return console.refusal(app, error)
+
+
+guarded = [reviewers_only]
+
+
+@app.get("/console")
+def sign_in() -> Response[str]:
+    return console.shell(Photos.from_settings())
+
+
+@app.get("/requests", middlewares=guarded)
+def queue() -> Response[str]:
+    return console.queue(app, Requests.from_settings(), datetime.now(UTC))
+
+
+@app.get("/requests/<request_id>", middlewares=guarded)
+def case(request_id: str) -> Response[str]:
+    return console.case(app, Requests.from_settings(), request_id, datetime.now(UTC))
+
+
+@app.get("/requests/<request_id>/photos/<ticket>", middlewares=guarded)
+def photo(request_id: str, ticket: str) -> Response[str]:
+    return console.photo(app, Requests.from_settings(), Photos.from_settings(), request_id, ticket, datetime.now(UTC))
+
+
+@app.post("/requests/<request_id>/decision", middlewares=guarded)
+def decide(request_id: str) -> Response[str]:
+    return console.decide(app, Requests.from_settings(), request_id, datetime.now(UTC))
+
+
+@app.post("/requests/<request_id>/revocation", middlewares=guarded)
+def propose_revocation(request_id: str) -> Response[str]:
+    return console.propose_revocation(app, Requests.from_settings(), request_id, datetime.now(UTC))
+
+
+@app.post("/requests/<request_id>/revocation/confirmation", middlewares=guarded)
+def settle_revocation(request_id: str) -> Response[str]:
+    return console.settle_revocation(app, Requests.from_settings(), request_id, datetime.now(UTC))
+
+
+@app.get("/exclusions", middlewares=guarded)
+def exclusions() -> Response[str]:
+    return console.exclusions(app, Requests.from_settings(), datetime.now(UTC))
+
+
+@logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    return app.resolve(event, context)

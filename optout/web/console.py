@@ -1,0 +1,439 @@
+"""The reviewers' console: what each of its routes does and shows.
+
+The page at /console is static; everything about cases arrives in fragments (`pages/console/*`), each fetched with the
+reviewer's token. A fragment is for a request that accepts text/html; a decision is also answered to programs, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from optout import http, settings
+from optout.decisions import (
+    MAX_TEXT,
+    REASONS,
+    Decision,
+    exclusions_for,
+    require_reason,
+)
+from optout.errors import (
+    AlreadyDecided,
+    DecisionTooLarge,
+    HeadContended,
+    NothingToExclude,
+    OptOutError,
+    PhotoNotFound,
+    RequestInvalid,
+    RequestNotFound,
+    SameReviewer,
+    StateConflict,
+    Unavailable,
+)
+from optout.requests import (
+    TRANSITIONS,
+    Actor,
+    Kind,
+    OptOutRequest,
+    Photo,
+    Revocation,
+    Status,
+    Step,
+)
+from optout.store import Photos, Requests
+from optout.web import wording
+
+GROUP = "reviewers"
+
+# A third of the shortest promise, 72 hours for a face: what is not looked at today will be late.
+DUE_SOON = timedelta(hours=24)
+
+VIEWS: dict[str, str] = {
+    "pending": "To decide",
+    "revocation": "Revocations to confirm",
+    Status.ACCEPTED: "Accepted",
+    Status.REJECTED: "Rejected",
+    Status.WITHDRAWN: "Withdrawn",
+    Status.REVOKED: "Revoked",
+}
+
+KINDS: dict[Kind, str] = {Kind.FACE: "Face", Kind.IMAGE: "Picture", Kind.LINKS: "Links"}
+
+STATUSES: dict[Status, str] = {
+    Status.PENDING: "To decide",
+    Status.ACCEPTED: "Accepted",
+    Status.REJECTED: "Rejected",
+    Status.WITHDRAWN: "Withdrawn by the requester",
+    Status.REVOKED: "Revoked",
+}
+
+EVENTS: dict[str, str] = {
+    Step.CONFIRM: "Sent in",
+    Step.ACCEPT: "Accepted",
+    Step.REJECT: "Rejected",
+    Step.ACCEPT_ON_APPEAL: "Accepted on appeal",
+    Step.WITHDRAW: "Withdrawn",
+    Step.REVOKE: "Revoked",
+    "propose_revocation": "Revocation proposed",
+    "cancel_revocation": "Revocation cancelled",
+    "view_photo": "Looked at a photo",
+}
+
+PROBLEMS: dict[tuple[str, str], str] = {
+    ("reason", "choose_one"): "Choose one of the listed reasons.",
+    ("reason", "required"): "Choose one of the listed reasons.",
+    ("text", "required"): "Explain the decision in your own words; the requester reads them in the letter.",
+    ("text", "too_long"): f"The text is too long: at most {MAX_TEXT:,} characters.",
+}
+
+
+# --- who asks, and how ------------------------------------------------------------------------------------------------
+
+
+def reviewer(app: APIGatewayRestResolver) -> str | None:
+    """The signed-in reviewer's user name; None when the caller is not in the reviewers' group.
+
+    The group claim arrives as text: `a,b` from API Gateway, `[a, b]` from the embedded AWS.
+    """
+    authorizer = app.current_event.raw_event.get("requestContext", {}).get("authorizer") or {}
+    claims = authorizer.get("claims") or {}
+    groups = re.split(r"[\s,]+", str(claims.get("cognito:groups", "")).strip("[] "))
+    name = claims.get("cognito:username") or claims.get("email")
+    return str(name) if name and GROUP in groups else None
+
+
+def _signed_in(app: APIGatewayRestResolver) -> str:
+    name = reviewer(app)
+    if name is None:
+        raise RequestNotFound
+    return name
+
+
+def _wants_page(app: APIGatewayRestResolver) -> bool:
+    return "text/html" in (app.current_event.headers.get("Accept") or "")
+
+
+def _query(app: APIGatewayRestResolver, name: str) -> str:
+    return str((app.current_event.query_string_parameters or {}).get(name) or "")
+
+
+# --- what is sent -----------------------------------------------------------------------------------------------------
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+
+class _DecisionSent(_Sent):
+    decision_id: uuid.UUID
+    version: int = Field(ge=1)
+    step: Literal[Step.ACCEPT, Step.REJECT, Step.ACCEPT_ON_APPEAL]
+    reason: str = ""
+    text: str = ""
+
+
+class _RevocationSent(_Sent):
+    version: int = Field(ge=1)
+    reason: str = ""
+    text: str = ""
+
+
+class _SettlementSent(_Sent):
+    action: Literal["confirm", "cancel"]
+
+
+_Body = TypeVar("_Body", bound=_Sent)
+
+
+def _sent(app: APIGatewayRestResolver, model: type[_Body]) -> _Body:
+    """The body, url-encoded or JSON, as the model. Raises `RequestInvalid`; its codes never hold what was sent."""
+    if "application/json" in (app.current_event.headers.get("Content-Type") or ""):
+        try:
+            fields: Any = json.loads(http.body(app, http.MAX_FORM_BYTES))
+        except (ValueError, RecursionError) as error:
+            raise RequestInvalid({"body": "unreadable"}) from error
+    else:
+        # Browsers send line ends as CRLF; the limit counts what the reviewer typed.
+        fields = {name: values[-1].replace("\r\n", "\n") for name, values in http.form(app).items()}
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        problems = {
+            str(found["loc"][0]) if found["loc"] else "body": "required" if found["type"] == "missing" else "not_valid"
+            for found in error.errors(include_url=False, include_context=False, include_input=False)
+        }
+        raise RequestInvalid(problems) from error
+
+
+# --- fragments --------------------------------------------------------------------------------------------------------
+
+
+def _fragment(template: str, status: int = 200, **values: Any) -> Response[str]:
+    return http.page(f"console/{template}.html", status, kinds=KINDS, statuses=STATUSES, span=span, **values)
+
+
+def span(length: timedelta) -> str:
+    """A length of time in its largest unit: `3 days`, `1 hour`, `12 minutes`."""
+    minutes = int(abs(length).total_seconds() // 60)
+    for unit, size in (("day", 24 * 60), ("hour", 60)):
+        if minutes >= 2 * size or (unit == "hour" and minutes >= size):
+            count = minutes // size
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{minutes} minute{'' if minutes == 1 else 's'}"
+
+
+def urgency(request: OptOutRequest, now: datetime) -> str:
+    """`overdue`, `soon` or `later`; `none` for a case that nobody waits for."""
+    if request.due_at is None or request.status is not Status.PENDING:
+        return "none"
+    if request.due_at <= now:
+        return "overdue"
+    return "soon" if request.due_at - now <= DUE_SOON else "later"
+
+
+def shell(photos: Photos) -> Response[str]:
+    """The console's page: signs the reviewer in, then shows fragments. Holds nothing about anybody."""
+    login = settings.console_login_url()
+    policy = http.content_security_policy(
+        # The bucket's origin depends on region and endpoint; the one place that knows it is the client that signs.
+        storage=[http.origin(photos.view_url("-", "-"))],
+        connect=[http.origin(login)],
+        form_action=[http.origin(login)],
+    )
+    return http.page(
+        "console/shell.html",
+        policy=policy,
+        client_id=settings.console_client_id(),
+        login_url=login,
+        redirect_uri=f"{settings.site_url()}/console",
+        views=VIEWS,
+    )
+
+
+def queue(app: APIGatewayRestResolver, requests: Requests, now: datetime) -> Response[str]:
+    """One view of the queue by due date, or the case with the number asked for."""
+    number = _query(app, "number")
+    if number:
+        return _fragment(
+            "queue",
+            view="",
+            title="Search",
+            found=_by_number(requests, number, now),
+            number=number,
+            now=now,
+            urgency=urgency,
+        )
+    view = _query(app, "view") or "pending"
+    if view not in VIEWS:
+        raise RequestInvalid({"view": "choose_one"})
+    return _fragment(
+        "queue", view=view, title=VIEWS[view], found=requests.queue(view), number="", now=now, urgency=urgency
+    )
+
+
+def _by_number(requests: Requests, number: str, now: datetime) -> list[OptOutRequest]:
+    """The confirmed case with this number, however its dash and letters were typed; empty when there is none."""
+    plain = re.sub(r"[^0-9A-Z]", "", number.upper())
+    if len(plain) != 8:
+        return []
+    try:
+        found = requests.by_number(f"{plain[:4]}-{plain[4:]}", now)
+    except RequestNotFound:
+        return []
+    return [found]
+
+
+def _confirmed(requests: Requests, request_id: str, now: datetime) -> OptOutRequest:
+    """The case. What a requester has not sent in yet is none of a reviewer's business: a draft is not found."""
+    request = requests.get(http.secret_id(request_id), now)
+    if request.status is Status.DRAFT:
+        raise RequestNotFound
+    return request
+
+
+def case(app: APIGatewayRestResolver, requests: Requests, request_id: str, now: datetime) -> Response[str]:
+    """Everything a reviewer needs to decide one case."""
+    return _case(app, requests, _confirmed(requests, request_id, now), now)
+
+
+def _case(
+    app: APIGatewayRestResolver, requests: Requests, request: OptOutRequest, now: datetime, notice: str = ""
+) -> Response[str]:
+    photos = requests.photos(request.id)
+    name = _signed_in(app)
+    return _fragment(
+        "case",
+        request=request,
+        photos=photos,
+        related=requests.related(request, photos),
+        history=requests.history(request.id),
+        reviewer=name,
+        steps=_steps(request, name),
+        empty=_excludes_nothing(request, photos),
+        decision_id=str(uuid.uuid4()),
+        now=now,
+        notice=notice,
+        urgency=urgency(request, now),
+        events=EVENTS,
+        reasons={
+            step: [(code.value, _short(code.value), wording.reason(step, code)) for code in REASONS[step]]
+            for step in REASONS
+        },
+        reason=wording.reason,
+        short=_short,
+        due_rule=wording.due_rule,
+        max_text=MAX_TEXT,
+    )
+
+
+def _short(code: str) -> str:
+    return code.replace("_", " ").capitalize()
+
+
+def _steps(request: OptOutRequest, name: str) -> dict[str, str]:
+    """The steps open in this case: `open`, or `other` when it must be another reviewer's."""
+    found: dict[str, str] = {}
+    for (step, status), row in TRANSITIONS.items():
+        if status is not request.status or row.actor is Actor.REQUESTER:
+            continue
+        before = request.revocation if step is Step.REVOKE else request.decision
+        own = row.actor is Actor.OTHER_REVIEWER and before is not None and before.reviewer == name
+        found[step.value] = "other" if own else "open"
+    return found
+
+
+def _excludes_nothing(request: OptOutRequest, photos: list[Photo]) -> bool:
+    try:
+        exclusions_for(request, photos)
+    except (NothingToExclude, RequestInvalid):
+        return True
+    return False
+
+
+def photo(
+    app: APIGatewayRestResolver, requests: Requests, photos: Photos, request_id: str, ticket: str, now: datetime
+) -> Response[str]:
+    """One photo, unblurred for five minutes. The look is on record before the link exists."""
+    request = _confirmed(requests, request_id, now)
+    found = [(place, each) for place, each in enumerate(requests.photos(request.id), 1) if each.ticket == ticket]
+    if not found:
+        raise PhotoNotFound
+    place, seen = found[0]
+    requests.record_view(request.id, ticket, _signed_in(app), now)
+    return _fragment("photo", photo=seen, place=place, url=photos.view_url(request.id, seen.picture))
+
+
+def decide(app: APIGatewayRestResolver, requests: Requests, request_id: str, now: datetime) -> Response[str]:
+    """Take the reviewer's decision. The first one stands."""
+    request = _confirmed(requests, request_id, now)
+    sent = _sent(app, _DecisionSent)
+    require_reason(sent.step, sent.reason, sent.text)
+    decision = Decision(str(sent.decision_id), sent.step, sent.reason, sent.text, _signed_in(app))
+    request = requests.decide(request.id, decision, sent.version, now)
+    record = request.decision
+    if _wants_page(app) or record is None:
+        notice = "Rejected." if sent.step is Step.REJECT else "Accepted. It is on the exclusion list now."
+        return _case(app, requests, request, now, f"{notice} The letter is on its way.")
+    return http.json_answer(
+        {
+            "status": request.status.value,
+            "decision_id": record.decision_id,
+            "reviewer": record.reviewer,
+            "at": record.at.isoformat(),
+            "list_version": record.list_version,
+        }
+    )
+
+
+def propose_revocation(
+    app: APIGatewayRestResolver, requests: Requests, request_id: str, now: datetime
+) -> Response[str]:
+    """Propose to take an acceptance back. Nothing changes for anybody until another reviewer confirms."""
+    request = _confirmed(requests, request_id, now)
+    sent = _sent(app, _RevocationSent)
+    require_reason(Step.REVOKE, sent.reason, sent.text)
+    revocation = Revocation(sent.reason, sent.text, _signed_in(app), now)
+    request = requests.propose_revocation(request.id, revocation, sent.version, now)
+    return _changed(app, requests, request, now, "Revocation proposed. Another reviewer must confirm it.")
+
+
+def settle_revocation(app: APIGatewayRestResolver, requests: Requests, request_id: str, now: datetime) -> Response[str]:
+    """Confirm (another reviewer) or cancel (anybody) a proposed revocation."""
+    request = _confirmed(requests, request_id, now)
+    if _sent(app, _SettlementSent).action == "confirm":
+        request = requests.confirm_revocation(request.id, _signed_in(app), now)
+        return _changed(app, requests, request, now, "Revoked. It is off the exclusion list; the letter is on its way.")
+    request = requests.cancel_revocation(request.id, _signed_in(app), now)
+    return _changed(app, requests, request, now, "The proposal is cancelled. The acceptance stays.")
+
+
+def _changed(
+    app: APIGatewayRestResolver, requests: Requests, request: OptOutRequest, now: datetime, notice: str
+) -> Response[str]:
+    if _wants_page(app):
+        return _case(app, requests, request, now, notice)
+    return http.json_answer({"status": request.status.value, "version": request.version})
+
+
+def exclusions(app: APIGatewayRestResolver, requests: Requests, now: datetime) -> Response[str]:
+    """The accepted cases and what each put on the exclusion list."""
+    number = _query(app, "number")
+    if number:
+        found = _by_number(requests, number, now)
+    else:
+        # A proposed revocation has not taken anything off the list yet.
+        found = requests.queue(Status.ACCEPTED) + requests.queue("revocation")
+    listed = [each for each in found if each.status is Status.ACCEPTED]
+    return _fragment("exclusions", found=listed, number=number)
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+# What reviewers are told, in their terms; a class without a row has its nearest parent's. The status of each is the one
+# that `optout.http` answers programs with.
+_REFUSALS: dict[type, tuple[int, str]] = {
+    StateConflict: (409, "The case has changed in the meantime. Nothing was recorded."),
+    SameReviewer: (409, "This second look must be another reviewer's; you took the step before it."),
+    NothingToExclude: (409, "Accepting this would exclude nothing, so it cannot be accepted. Nothing was recorded."),
+    DecisionTooLarge: (409, "This case has more signals than one decision can hold. Nothing was recorded."),
+    RequestNotFound: (404, "There is no such case. It may have been deleted when its time was over."),
+    PhotoNotFound: (404, "There is no such photo in this case."),
+    Unavailable: (503, "We cannot answer surely just now. Please try again in a moment."),
+    HeadContended: (503, "Too many decisions are being written just now. Nothing was recorded; please press again."),
+}
+
+
+def not_a_reviewer(app: APIGatewayRestResolver) -> Response[str]:
+    """403: signed in, but not in the reviewers' group."""
+    sentence = "You are signed in, but you are not in the reviewers' group."
+    if _wants_page(app):
+        return _fragment("refusal", 403, sentences=[sentence], decided=None)
+    return http.json_answer({"error": "not_a_reviewer", "message": sentence}, 403)
+
+
+def refusal(app: APIGatewayRestResolver, error: OptOutError) -> Response[str]:
+    """The error as a fragment that says what stands now; programs get the JSON that `optout.http` makes."""
+    if not _wants_page(app):
+        raise error
+    if isinstance(error, AlreadyDecided):
+        return _fragment("refusal", 409, sentences=[], decided=error)
+    if isinstance(error, RequestInvalid):
+        return _fragment("refusal", 400, sentences=_problem_sentences(error.problems), decided=None)
+    for known in type(error).__mro__:
+        if known in _REFUSALS:
+            status, sentence = _REFUSALS[known]
+            return _fragment("refusal", status, sentences=[sentence], decided=None)
+    raise error
+
+
+def _problem_sentences(problems: Mapping[str, str]) -> list[str]:
+    general = "Something in what was sent is missing or not right. Open the case again."
+    return list(dict.fromkeys(PROBLEMS.get(problem, general) for problem in problems.items()))
