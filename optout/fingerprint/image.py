@@ -22,8 +22,8 @@ from PIL import Image
 from optout.errors import PhotoUnreadable
 
 MAX_BYTES = 25_000_000
-# 1 GB at most while decoding: Pillow holds 4 bytes a pixel and a progressive JPEG's coefficients take up to 6 more.
-# Phones send up to 50 Mpx (8160 x 6120) and panoramas up to 67 Mpx.
+# At most 0.75 GB while decoding (docs/pictures.md), in a function of 2 GB. Phones send up to 50 Mpx (8160 x 6120),
+# panoramas up to 67 Mpx.
 MAX_PIXELS = 80_000_000
 # The reference implementation of PDQ hashes nothing below 5 pixels.
 MIN_SIDE = 5
@@ -171,11 +171,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """16-bit, 32-bit and float grey to 8 bits; Pillow's own conversion clips everything above 255 to white."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     grey = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
     top = float(grey.max())
-    if image.mode == "F" and top <= 1:
+    if top <= 1:
         grey *= 255
-    elif image.mode != "F" or top > 255:
+    elif top > 255:
         grey /= 257 if top <= 65535 else top / 255
     return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
 
@@ -263,9 +265,20 @@ def _refuse_polyglot(data: bytes, form: str) -> None:
         or data[end : end + 4] == b"\x7fELF"
         or data[end : end + 2] in {b"MZ", b"#!"}
         or leads_as_script
-        or zipfile.is_zipfile(io.BytesIO(data))
+        or _is_zip(data)
     ):
         raise PhotoUnreadable("polyglot")
+
+
+def _is_zip(data: bytes) -> bool:
+    """Whether archive readers, which look from the end, find a directory. Four bytes alone occur by chance."""
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        return False
+    try:
+        zipfile.ZipFile(io.BytesIO(data)).close()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        return False
+    return True
 
 
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -275,12 +288,10 @@ def _jpeg_end(data: bytes) -> int:
     """Offset after the first image's EOI marker. Later ones belong to previews and second images."""
     at, scans = 2, 0
     while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            raise PhotoUnreadable("damaged")
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
+        if data[at] != 0xFF or data[at + 1] == 0xFF:  # stray or fill bytes, as some cameras leave between segments
             at += 1
             continue
+        marker = data[at + 1]
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == 0xDA:
             scans += 1
