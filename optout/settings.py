@@ -24,7 +24,10 @@ _CONFIG = Config(
 @cache
 def aws(service: str) -> Any:
     """The boto3 client of one AWS service, made when first used and kept: bounded in time and in retries."""
-    config = _CONFIG.merge(Config(signature_version="s3v4")) if service == "s3" else _CONFIG
+    config = _CONFIG
+    if service == "s3":
+        # Browsers follow presigned addresses without redirects, so these must name the bucket's own region.
+        config = config.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
     return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 

@@ -19,7 +19,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -63,7 +63,7 @@ from optout.requests import (
     require_complete,
 )
 
-MAXUPLOAD_BYTES = 25 * 1024 * 1024
+MAX_UPLOAD_BYTES = 25 * 1024 * 1024
 UPLOAD_LIFETIME_S = 15 * 60
 VIEW_LIFETIME_S = 5 * 60
 
@@ -368,12 +368,15 @@ class Requests:
         )
         return list(from_attributes(answer.get("Item", {})).get("photos", []))
 
-    def _items(self, request_id: str, prefix: str) -> list[dict[str, Any]]:
+    def _items(self, request_id: str, prefix: str = "") -> list[dict[str, Any]]:
+        condition, values = "pk = :pk", {":pk": _case_key(request_id)}
+        if prefix:
+            condition, values = f"{condition} AND begins_with(sk, :prefix)", {**values, ":prefix": prefix}
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             ConsistentRead=True,
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-            ExpressionAttributeValues=to_attributes({":pk": _case_key(request_id), ":prefix": prefix}),
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=to_attributes(values),
         )
         return [from_attributes(attributes) for page in pages for attributes in page["Items"]]
 
@@ -608,8 +611,9 @@ class Requests:
         """Accept or reject a case: state, history, letter and exclusion list change in one transaction, or nothing.
 
         `seen_version` is the version of the case that the reviewer looked at, if known. The same `decision_id` again
-        returns the case as it was first decided. Raises `AlreadyDecided` (the first decision stands), `NothingToExclude`,
-        `SameReviewer` (an appeal is another reviewer's), `RequestInvalid` and `HeadContended` (nothing was changed).
+        returns the case as it was first decided. Raises `AlreadyDecided` (the first decision stands),
+        `NothingToExclude`, `SameReviewer` (an appeal is another reviewer's), `RequestInvalid` and `HeadContended`
+        (nothing was changed).
         """
         require_reason(decision.step, decision.reason, decision.text)
         for _ in self._case_rounds(time.monotonic() + HEAD_PATIENCE_S):
@@ -924,7 +928,7 @@ class Requests:
 
     def delete_case(self, request_id: str) -> None:
         """Delete everything of a case; the case's own item last, so that a killed sweep finds it again."""
-        for item in sorted(self._items(request_id, ""), key=lambda item: item["sk"] == "case"):
+        for item in sorted(self._items(request_id), key=lambda item: item["sk"] == "case"):
             if item["sk"] == "case":
                 self._client.delete_item(
                     TableName=self._table, Key=to_attributes({"pk": f"number#{item['number']}", "sk": "case"})
@@ -1007,21 +1011,21 @@ class Photos:
             f"raw/{request_id}/{ticket}",
             Fields=dict(fixed),
             Conditions=[{name: value} for name, value in fixed.items()]
-            + [["content-length-range", 1, MAXUPLOAD_BYTES]],
+            + [["content-length-range", 1, MAX_UPLOAD_BYTES]],
             ExpiresIn=UPLOAD_LIFETIME_S,
         )
         return Upload(ticket, post["url"], post["fields"])
 
     def read_raw(self, request_id: str, ticket: str) -> RawPhoto:
         """Read one version of an upload. Raises `PhotoNotFound` when nothing arrived under this ticket."""
-        try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=f"raw/{request_id}/{ticket}")
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-                raise PhotoNotFound from error
-            raise
+        key = f"raw/{request_id}/{ticket}"
+        # Asking for the versions first tells "nothing arrived" from "not allowed", which GetObject alone does not.
+        newest = next((found for found in self._versions(key) if found["Key"] == key and found.get("IsLatest")), None)
+        if newest is None or "ETag" not in newest:
+            raise PhotoNotFound
+        answer = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=newest["VersionId"])
         with answer["Body"] as body:
-            return RawPhoto(body.read(MAXUPLOAD_BYTES + 1), answer.get("VersionId", ""))
+            return RawPhoto(body.read(MAX_UPLOAD_BYTES + 1), newest["VersionId"])
 
     def keep(self, request_id: str, picture_sha256: str, jpeg: bytes) -> None:
         """Write the re-encoded copy under its own hash, where no upload ticket can write."""
@@ -1034,7 +1038,8 @@ class Photos:
 
     def discard_raw(self, request_id: str, ticket: str) -> None:
         """Delete every version of an upload."""
-        self._delete_versions(f"raw/{request_id}/{ticket}")
+        key = f"raw/{request_id}/{ticket}"
+        self._delete(found for found in self._versions(key) if found["Key"] == key)
 
     def view_url(self, request_id: str, picture_sha256: str) -> str:
         """A link to a kept copy that works for five minutes."""
@@ -1049,10 +1054,14 @@ class Photos:
     def delete_all(self, request_id: str) -> None:
         """Delete everything of a case, uploads and copies, in every version."""
         for prefix in ("raw", "photos"):
-            self._delete_versions(f"{prefix}/{request_id}/")
+            self._delete(self._versions(f"{prefix}/{request_id}/"))
 
-    def _delete_versions(self, prefix: str) -> None:
-        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix)
-        for page in pages:
-            for version in page.get("Versions", []) + page.get("DeleteMarkers", []):
-                self._client.delete_object(Bucket=self._bucket, Key=version["Key"], VersionId=version["VersionId"])
+    def _versions(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """Every version and delete marker under a prefix; markers have no ETag."""
+        for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix):
+            yield from page.get("Versions", [])
+            yield from page.get("DeleteMarkers", [])
+
+    def _delete(self, versions: Iterable[dict[str, Any]]) -> None:
+        for version in versions:
+            self._client.delete_object(Bucket=self._bucket, Key=version["Key"], VersionId=version["VersionId"])

@@ -243,7 +243,7 @@ class CurrentList:
         return cls(ExclusionLog.from_settings(), false_exclusions_per_million=settings.false_exclusions_per_million())
 
     def _start_over(self, epoch: int) -> None:
-        from optout.exclusions.matcher import ExclusionList  # noqa: PLC0415  page functions write the log without NumPy
+        from optout.exclusions.matcher import ExclusionList  # page functions write the log without NumPy
 
         self._list = ExclusionList(false_exclusions_per_million=self._target)
         self._applied = Version(epoch, 0)

@@ -1,0 +1,81 @@
+"""Tables and bucket of `infra/template.yaml` in moto, so that unit tests meet the indexes that will be deployed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import boto3
+from moto import mock_aws
+
+from local import template
+from optout import settings
+
+REGION = "eu-central-1"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "unit",
+    "AWS_SECRET_ACCESS_KEY": "unit",
+    "AWS_DEFAULT_REGION": REGION,
+    # boto3 would address tables by account, which moto's streams do not serve.
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
+    "REQUESTS_TABLE": "Requests",
+    "EXCLUSIONS_TABLE": "Exclusions",
+    "PHOTOS_BUCKET": "photos",
+    "SITE_URL": "https://optout.example.org",
+    "ENGINE_NAME": "Lens Search",
+    "SENDER": "optout@example.org",
+    "SUPPORT_ADDRESS": "help@example.org",
+    "LETTERS_CONFIGURATION_SET": "Letters",
+    "FALSE_EXCLUSIONS_PER_MILLION": "1000",
+    "CONSOLE_CLIENT_ID": "console",
+    "CONSOLE_LOGIN_URL": "https://login.example.org",
+}
+
+_TABLE_PROPERTIES = (
+    "AttributeDefinitions",
+    "KeySchema",
+    "BillingMode",
+    "GlobalSecondaryIndexes",
+)
+
+
+@cache
+def _tables() -> dict[str, dict[str, Any]]:
+    return template.resources("AWS::DynamoDB::Table")
+
+
+def create_tables(client: Any) -> None:
+    """Both tables as the template has them."""
+    for name, properties in _tables().items():
+        client.create_table(TableName=name, **{key: properties[key] for key in _TABLE_PROPERTIES if key in properties})
+
+
+@contextmanager
+def storage() -> Iterator[None]:
+    """moto with the tables, the versioned bucket, the mail queue and the link secret; settings point at them."""
+    before = dict(os.environ)
+    os.environ.update(ENVIRONMENT)
+    _forget_clients()
+    try:
+        with mock_aws():
+            create_tables(boto3.client("dynamodb"))
+            s3 = boto3.client("s3")
+            s3.create_bucket(Bucket="photos", CreateBucketConfiguration={"LocationConstraint": REGION})
+            s3.put_bucket_versioning(Bucket="photos", VersioningConfiguration={"Status": "Enabled"})
+            os.environ["MAIL_QUEUE_URL"] = boto3.client("sqs").create_queue(QueueName="Mail")["QueueUrl"]
+            secret = boto3.client("secretsmanager").create_secret(Name="LinkSecret", SecretString="unit-link-secret")
+            os.environ["LINK_SECRET"] = secret["ARN"]
+            boto3.client("sesv2").create_email_identity(EmailIdentity=ENVIRONMENT["SENDER"])
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        _forget_clients()
+
+
+def _forget_clients() -> None:
+    settings.aws.cache_clear()
+    settings.link_secret.cache_clear()
