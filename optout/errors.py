@@ -14,6 +14,7 @@
     │   ├── TooManyPhotos      a case holds at most five
     │   ├── DraftIncomplete    answers or photos are missing; `.missing` names them
     │   └── SameReviewer       the second look must be another reviewer's
+    ├── AddressUnusable        no letter can be sent to this address
     ├── NothingToExclude       accepting would exclude nothing, so nothing may be promised
     ├── DecisionTooLarge       more signals than one log item holds
     └── Unavailable            we cannot answer surely now; ask again
@@ -103,6 +104,10 @@ class DraftIncomplete(StateConflict):
 
 class SameReviewer(StateConflict):
     """The reviewer who proposed a revocation cannot confirm it."""
+
+
+class AddressUnusable(OptOutError):
+    """No letter can be sent to this address, however often it is tried. The address itself is not in the text."""
 
 
 class NothingToExclude(OptOutError):

@@ -1,0 +1,71 @@
+"""Crawlers ask here before they index. What cannot be answered surely is refused or deferred, never allowed.
+
+Logs and metrics count answers; they hold no address, hash or vector.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.exceptions import RequestEntityTooLargeError
+from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
+
+from optout import http, lookups
+from optout.errors import NotFresh, RequestInvalid
+from optout.exclusions.log import Current, CurrentList, Version
+
+logger = Logger()
+metrics = Metrics()
+app = http.resolver()
+
+
+@cache
+def current_list() -> CurrentList:
+    """This warm instance's copy of the list; every lookup brings it up to date first."""
+    return CurrentList.from_settings()
+
+
+@app.post("/exclusions/check")
+def check() -> Response[str]:
+    """The verdict for every item of a lookup."""
+    until = time.monotonic() + lookups.TIME_BUDGET_S
+    try:
+        lookup = lookups.parse(http.body(app, lookups.MAX_BODY_BYTES))
+        current = refresh(lookup.oldest)
+    except RequestEntityTooLargeError:
+        limit = f"The body must not be larger than {lookups.MAX_BODY_BYTES} bytes. Send fewer items in one call."
+        return http.json_answer({"error": "too_large", "message": limit, "limit": lookups.MAX_BODY_BYTES}, 413)
+    except RequestInvalid as error:
+        wrong = f"This is not a lookup: {error}."
+        status = 400 if "body" in error.problems else 422
+        return http.json_answer({"error": "request_invalid", "message": wrong, "problems": error.problems}, status)
+    answer = lookups.answer(lookup, current, until)
+    metrics.add_metric("Lookups", MetricUnit.Count, len(answer.results))
+    for verdict, count in Counter(result.verdict for result in answer.results).items():
+        metrics.add_metric(f"Verdict{verdict.capitalize()}", MetricUnit.Count, count)
+    return http.json_answer(answer.model_dump(mode="json"))
+
+
+def refresh(oldest: Version | None) -> Current:
+    """The list as it is now. Raises `NotFresh` for any doubt about that, a store that does not answer included."""
+    try:
+        return current_list().refresh(oldest)
+    except (NotFresh, BotoCoreError, ClientError) as error:
+        metrics.add_metric("NotFresh", MetricUnit.Count, 1)
+        logger.warning("list not fresh", extra={"error_type": type(error).__name__})
+        raise NotFresh from error
+
+
+@logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Entry point."""
+    return app.resolve(event, context)

@@ -1,0 +1,92 @@
+"""Letters: table stream -> mail queue -> SES, the sweep for letters that are late, and the retention sweep.
+
+Logs and metrics count and name kinds of letters only: no case, no name, no address.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from optout import retention
+from optout.mail import outbox
+from optout.store import LETTER_GRACE, LetterKey, Photos, Requests
+
+logger = Logger()
+metrics = Metrics()
+
+# Enough to send one letter with all its attempts; what is not begun by then comes again.
+_TIME_FOR_ONE_MS = 8_000
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """One of: a batch of the table's stream, a batch of the mail queue, a schedule's `{"sweep": ...}`."""
+    match event:
+        case {"sweep": "letters"}:
+            return sweep_letters()
+        case {"sweep": "retention"}:
+            return sweep_retention()
+        case {"Records": [{"eventSource": "aws:dynamodb"}, *_] as records}:
+            return forward(records)
+        case {"Records": [{"eventSource": "aws:sqs"}, *_] as records}:
+            return deliver(records, context)
+    raise ValueError("an event that no source of this function sends")
+
+
+def forward(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """New letters of the table's stream go to the mail queue. Raises when it did not take them: the stream repeats."""
+    images = [record["dynamodb"]["Keys"] for record in records if record["eventName"] == "INSERT"]
+    keys = [(image["pk"]["S"], image["sk"]["S"]) for image in images]
+    letters = [LetterKey.of_item(pk, sk) for pk, sk in keys if sk.startswith("letter#")]
+    outbox.forward(letters)
+    metrics.add_metric("LettersForwarded", MetricUnit.Count, len(letters))
+    return {"batchItemFailures": []}
+
+
+def deliver(records: list[dict[str, Any]], context: LambdaContext) -> dict[str, Any]:
+    """Send the letters of a batch. Those that could not be sent are named, and SQS brings only them again."""
+    requests = Requests.from_settings()
+    failed: list[str] = []
+    sent = 0
+    for record in records:
+        try:
+            if context.get_remaining_time_in_millis() < _TIME_FOR_ONE_MS:
+                raise TimeoutError
+            key = LetterKey.from_json(record["body"])
+            received = int(record["attributes"]["ApproximateReceiveCount"])
+            fate = outbox.deliver(requests, key, received, datetime.now(UTC))
+        except Exception as error:  # whatever it is, the other letters of the batch are sent
+            failed.append(record["messageId"])
+            logger.error("letter not sent", extra={"error_type": type(error).__name__})
+        else:
+            sent += fate is outbox.Fate.SENT
+            if fate is outbox.Fate.UNDELIVERABLE:
+                metrics.add_metric("LettersUndeliverable", MetricUnit.Count, 1)
+    metrics.add_metric("LettersSent", MetricUnit.Count, sent)
+    metrics.add_metric("LettersFailed", MetricUnit.Count, len(failed))
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+def sweep_letters() -> dict[str, Any]:
+    """Letters that should have been sent by now go to the mail queue again; whoever sends them first, wins."""
+    late = Requests.from_settings().letters_due(datetime.now(UTC) - LETTER_GRACE)
+    outbox.forward(late)
+    metrics.add_metric("LettersLate", MetricUnit.Count, len(late))
+    return {"late": len(late)}
+
+
+def sweep_retention() -> dict[str, Any]:
+    """Delete what has been kept long enough."""
+    swept = vars(retention.sweep(Requests.from_settings(), Photos.from_settings(), datetime.now(UTC)))
+    for name, count in swept.items():
+        metrics.add_metric(f"Retention{name.capitalize()}", MetricUnit.Count, count)
+    if swept["failed"]:
+        # A failed run raises the function's alarm; the next sweep tries again.
+        raise RuntimeError(f"{swept['failed']} cases could not be deleted")
+    return swept

@@ -1,0 +1,82 @@
+"""The way of a letter: due with the state change, forwarded to the mail queue, sent, and noted as sent.
+
+A letter is sent at least once. It can be sent twice only when a sender dies between SES's answer and the note, and then
+under the same letter id. The stream makes it fast, the sweep makes it sure, the claim keeps the two from both sending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from optout import settings
+from optout.errors import AddressUnusable, Unavailable
+from optout.mail.send import overtaken, render, send, status_url
+from optout.store import LetterKey, Requests
+
+# The mail queue's maxReceiveCount: after this many failures SQS moves the message to the dead letters.
+MAX_RECEIVES = 5
+# Longer than the function may run (30 s): no letter is taken from a sender who is still at it. Shorter than the queue's
+# visibility timeout (180 s): when the message of a sender who died comes again, it finds its letter free.
+LEASE = timedelta(seconds=60)
+
+_BATCH = 10  # SQS takes no more at once
+
+
+class Fate(StrEnum):
+    """What became of one message of the mail queue."""
+
+    SENT = "sent"
+    DONE_BEFORE = "done_before"
+    OVERTAKEN = "overtaken"
+    UNDELIVERABLE = "undeliverable"
+
+
+def forward(keys: Sequence[LetterKey]) -> None:
+    """Put letters on the mail queue. Raises `Unavailable` when it did not take them all: forward them all again."""
+    for start in range(0, len(keys), _BATCH):
+        answer = settings.aws("sqs").send_message_batch(
+            QueueUrl=settings.mail_queue_url(),
+            Entries=[
+                {"Id": str(place), "MessageBody": key.to_json()}
+                for place, key in enumerate(keys[start : start + _BATCH])
+            ],
+        )
+        if answer.get("Failed"):
+            raise Unavailable("the mail queue did not take every letter")
+
+
+def deliver(requests: Requests, key: LetterKey, received: int, now: datetime) -> Fate:
+    """Send one letter that is due. `received` counts how often its message has been received, from 1.
+
+    Whatever fails is raised, after the letter was given back or, with the last receipt, parked: SQS then holds its
+    message among the dead letters. A redrive starts the count again, and that is how a parked letter becomes due again.
+    """
+    due = requests.claim_letter(key, now, LEASE)
+    if due is None and received == 1:
+        requests.letter_revived(key, now)
+        due = requests.claim_letter(key, now, LEASE)
+    if due is None:
+        return Fate.DONE_BEFORE
+    if overtaken(due):
+        requests.letter_sent(key, Fate.OVERTAKEN, now)
+        return Fate.OVERTAKEN
+    try:
+        message = render(
+            due,
+            now,
+            engine=settings.engine_name(),
+            support=settings.support_address(),
+            status_url=status_url(due.request),
+        )
+        message_id = send(message, due.request.answers.email)
+    except AddressUnusable:
+        # No later attempt can succeed, so none is made.
+        requests.letter_failed(key, now, final=True)
+        return Fate.UNDELIVERABLE
+    except Exception:
+        requests.letter_failed(key, now, final=received >= MAX_RECEIVES)
+        raise
+    requests.letter_sent(key, message_id, now)
+    return Fate.SENT

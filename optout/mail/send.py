@@ -1,0 +1,161 @@
+"""Writes a letter and gives it to SES. The only code that knows SES.
+
+Letters repeat nothing that the requester typed but a plain first name: until it is answered, an address is anybody's,
+and a form that mails free text to anybody's address is a gift to spammers.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.utils import formataddr
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from optout import deadlines, links, settings
+from optout.errors import AddressUnusable
+from optout.requests import OptOutRequest, Status, Step
+from optout.web import wording
+
+if TYPE_CHECKING:
+    from optout.store import DueLetter
+
+# What an acceptance that is no longer in force says instead of "in force", when its letter leaves late.
+_SINCE = {
+    Status.WITHDRAWN: "It is no longer in force: you have withdrawn your request since.",
+    Status.REVOKED: "It is no longer in force: it has been taken back since. Another letter tells you why.",
+}
+_LONGEST_NAME = 40
+
+
+@dataclass(frozen=True)
+class Message:
+    """A letter as it leaves: the same words as text and as HTML. `letter_id` stays the same if it is sent again."""
+
+    letter_id: str
+    subject: str
+    text: str
+    html: str
+
+
+@cache
+def _letters() -> Environment:
+    return Environment(
+        loader=PackageLoader("optout.mail", "letters"),
+        autoescape=select_autoescape(["html"], default=False),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def overtaken(due: DueLetter) -> bool:
+    """Whether a refusal leaves so late that the case has been accepted on appeal: it would now be wrong."""
+    decision = due.request.decision
+    return due.letter == "rejected" and (decision is None or decision.step is not Step.REJECT)
+
+
+def render(due: DueLetter, now: datetime, *, engine: str, support: str, status_url: str) -> Message:
+    """The letter in words."""
+    request = due.request
+    values = {
+        "engine": engine,
+        "support": support,
+        "status_url": status_url,
+        "greeting": _greeting(request.answers.first_name),
+        "number": request.number,
+        "kind": request.kind.value,
+        "photo_count": len(request.photos),
+        "link_count": len(request.answers.links),
+        "appeal_by": wording.date(now + deadlines.APPEAL_WINDOW),
+        "photos_kept_days": deadlines.WITHDRAWN_PHOTOS_KEPT.days,
+        **_said(due),
+    }
+    subject = _letters().get_template(f"{due.letter}/subject.txt").render(values)
+    # The subject is a header: one line, whatever the template holds.
+    values["title"] = " ".join(subject.split())
+    return Message(
+        letter_id=due.key.letter_id,
+        subject=values["title"],
+        text=_letters().get_template(f"{due.letter}/body.txt").render(values),
+        html=_letters().get_template(f"{due.letter}/body.html").render(values),
+    )
+
+
+def _said(due: DueLetter) -> dict[str, Any]:
+    """What only this kind of letter says."""
+    request, decision, revocation = due.request, due.request.decision, due.request.revocation
+    said: dict[str, Any] = {}
+    if request.confirmed_at is not None and request.due_at is not None:
+        said |= {"received_on": wording.date(request.confirmed_at), "due_on": wording.date(request.due_at)}
+        said["due_why"] = wording.due_rule(request.due_rule) if request.due_rule else ""
+    if request.withdrawn_at is not None:
+        said["withdrawn_at"] = wording.time(request.withdrawn_at)
+        said["was_in_force"] = decision is not None
+    if due.letter == "revoked" and revocation is not None:
+        said |= {"reason": wording.reason(Step.REVOKE, revocation.reason), "text": revocation.text.strip()}
+    elif decision is not None:
+        said |= {
+            "reason": wording.reason(decision.step, decision.reason),
+            "text": decision.text.strip(),
+            "decided_at": wording.time(decision.at),
+            "appealed": decision.step is Step.ACCEPT_ON_APPEAL,
+            "since": _SINCE.get(request.status),
+        }
+    return said
+
+
+def _greeting(first_name: str) -> str:
+    name = first_name.strip()
+    plain = all(unicodedata.category(letter)[0] in "LM" or letter in " '\u2019-" for letter in name)
+    return f"Hello {name}," if name and plain and len(name) <= _LONGEST_NAME else "Hello,"
+
+
+def status_url(request: OptOutRequest) -> str:
+    """The address of the case's status page, signed."""
+    return f"{settings.site_url()}/status/{links.status_token(request, settings.link_secret())}"
+
+
+def send(message: Message, to: str) -> str:
+    """Give the letter to SES; its message id. Raises `AddressUnusable`, and botocore's errors when SES did not take it.
+
+    botocore repeats a call whose answer got lost, so a letter can arrive twice; X-Letter-Id is then the same.
+    """
+    answer = settings.aws("sesv2").send_email(
+        FromEmailAddress=formataddr((settings.engine_name(), settings.sender())),
+        ReplyToAddresses=[settings.support_address()],
+        Destination={"ToAddresses": [_mailbox(to)]},
+        ConfigurationSetName=settings.letters_configuration_set(),
+        Content={
+            "Simple": {
+                "Subject": {"Data": message.subject, "Charset": "UTF-8"},
+                "Body": {
+                    "Text": {"Data": message.text, "Charset": "UTF-8"},
+                    "Html": {"Data": message.html, "Charset": "UTF-8"},
+                },
+                "Headers": [
+                    {"Name": "X-Letter-Id", "Value": message.letter_id},
+                    # RFC 3834: keeps out-of-office replies away from the support address.
+                    {"Name": "Auto-Submitted", "Value": "auto-generated"},
+                ],
+            }
+        },
+    )
+    return str(answer["MessageId"])
+
+
+def _mailbox(email: str) -> str:
+    """The address as SES takes it: one mailbox, in ASCII. Raises `AddressUnusable`."""
+    try:
+        address = Address(addr_spec=email)
+        domain = address.domain.encode("idna").decode("ascii")
+    except (MessageError, ValueError) as error:  # UnicodeError is a ValueError
+        raise AddressUnusable from error
+    if not address.username or "." not in domain or not address.username.isascii():
+        raise AddressUnusable
+    return Address(username=address.username, domain=domain).addr_spec
