@@ -86,12 +86,13 @@ def _alone(place: Place) -> Iterator[None]:
 
 
 def reset(place: Place) -> int:
-    """Deletes all that this place keeps. Raises `CannotRun` while an instance runs in it."""
+    """Deletes all that an instance keeps here. Raises `CannotRun` while one runs."""
     if place.folder.exists():
         with _alone(place):
-            pass
-        shutil.rmtree(place.folder)
-    print(f"{place.folder} is gone; `make run` starts over.")
+            for folder in (place.state, place.mail, place.folder / "tmp"):
+                shutil.rmtree(folder, ignore_errors=True)
+            place.keys.unlink(missing_ok=True)
+    print("Requests, photos, letters and keys are gone; `make run` starts over.")
     return 0
 
 
@@ -118,7 +119,7 @@ async def serve(place: Place, *, until_stopped: bool) -> int:
     page.errorlog = logging.getLogger("hypercorn.error")
     page.loglevel = "WARNING"
     serving = asyncio.create_task(emulator.serve())
-    reading = asyncio.create_task(serve_page(inbox.InboxPage(place.mail), page, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
+    reading = asyncio.create_task(serve_page(inbox.InboxPage(place.mail), page, shutdown_trigger=stop.wait))
     await _listening(place.port)
     problem: list[CannotRun] = []
     deployed = threading.Event()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import struct
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +49,8 @@ def _of_file(path: Path) -> dict[str, Any]:
         "fingerprint_version": fingerprint.version,
     }
     if fingerprint.faces is not None:
-        item["faces"] = [_vector(face.embedding) for face in fingerprint.faces]
+        item["faces"] = [
+            base64.b64encode(face.embedding.astype("<f4").tobytes()).decode() for face in fingerprint.faces
+        ]
         item["faces_model"] = FACE_MODEL
     return item
-
-
-def _vector(embedding: Sequence[float]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(embedding)}f", *embedding)).decode()

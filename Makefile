@@ -1,0 +1,82 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run demo reset redrive test lint types unit integration browser chromium
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Every list of requirements is closed and pinned by hash, so pip resolves nothing.
+PIP := -m pip --disable-pip-version-check --quiet --no-input install --no-deps
+
+help: ## list what can be done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: .venv/run.stamp ## start the whole service on this machine and print its addresses
+	@$(BIN)/python -m local run
+
+demo: .venv/run.stamp ## play the whole story on real photographs and say what each step proved
+	@$(BIN)/python -m local.demo
+
+reset: .venv/run.stamp ## forget all requests, photos, letters and keys of `make run`
+	@$(BIN)/python -m local reset
+
+redrive: .venv/run.stamp ## send again the letters that could not be sent
+	@$(BIN)/python -m local redrive
+
+test: lint types unit integration browser ## everything below, as .ci/run does
+
+lint: .venv/test.stamp .venv-sam/stamp ## style of the sources, rules for the template
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cfn-lint infra/template.yaml
+	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --template infra/template.yaml --region us-east-1
+
+types: .venv/test.stamp ## mypy, strict
+	$(BIN)/mypy
+	for handler in functions/*/handler.py; do $(BIN)/mypy "$$handler"; done
+
+unit: .venv/test.stamp ## the library, the template and the local tools; sockets closed
+	$(BIN)/pytest tests/unit tests/infra --disable-socket --allow-unix-socket
+
+integration: .venv/test.stamp ## the real template and handlers on the embedded AWS
+	$(BIN)/pytest tests/integration
+
+browser: .venv/test.stamp chromium ## the whole story in Chromium, with JavaScript and without
+	$(BIN)/pytest tests/browser
+
+# ---------------------------------------------------------------- set-up, done once and again when a list changes
+
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$$($(PYTHON) --version) is too old: Python 3.11 or newer is needed (make PYTHON=... names another)." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "Python's venv is missing: apt-get install python3-venv puts it in place." >&2; exit 2; }
+	@echo "Making .venv ..."
+	@$(PYTHON) -m venv .venv
+
+.venv/run.stamp: .venv/bin/python requirements/local.txt requirements/carriers.txt pyproject.toml
+	@echo "Installing pinned packages ..."
+	@$(BIN)/python $(PIP) --require-hashes --requirement requirements/local.txt
+	@$(BIN)/python $(PIP) --editable .
+	@$(BIN)/python -m local.carriers
+	@touch $@
+
+.venv/test.stamp: .venv/run.stamp requirements/dev.txt
+	@echo "Installing pinned packages for tests ..."
+	@$(BIN)/python $(PIP) --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+.venv-sam/stamp: .venv/bin/python requirements/sam.txt
+	@echo "Making .venv-sam for the SAM command line ..."
+	@$(BIN)/python -m venv .venv-sam
+	@.venv-sam/bin/python $(PIP) --require-hashes --requirement requirements/sam.txt
+	@touch $@
+
+chromium:
+	@command -v chromium >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+			|| { echo "Chromium is missing: apt-get install chromium puts it in place." >&2; exit 2; }; \
+		echo "Installing Chromium ..."; \
+		apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium fonts-dejavu-core >/dev/null; }
