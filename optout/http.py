@@ -18,9 +18,10 @@ from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from aws_lambda_powertools import Logger
+from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import RequestEntityTooLargeError, ServiceError
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from optout import errors, settings
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 logger = Logger()
+# Shares its numbers with the handler's own, whose `log_metrics` writes them; so no invocation is without one.
+metrics = Metrics()
 
 # The longest honest form is 50 links of 2,000 characters and 5,000 characters of explanation, percent-encoded: 360 kB.
 MAX_FORM_BYTES = 512_000
@@ -156,6 +159,7 @@ class _Resolver(APIGatewayRestResolver):
         headers = answer["multiValueHeaders"]
         for name, value in {**_HEADERS, "Content-Security-Policy": content_security_policy()}.items():
             headers.setdefault(name, [value])
+        metrics.add_metric(f"Answered{answer['statusCode'] // 100}xx", MetricUnit.Count, 1)
         return answer
 
 

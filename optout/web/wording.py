@@ -105,10 +105,11 @@ DUE_RULES: dict[str, str] = {
     "house_links": "We promise a decision about links within 7 days.",
 }
 
-# `PHOTO_PROBLEMS` of optout.fingerprint.image, and the two that arise before a picture is looked at.
+# `PHOTO_PROBLEMS` of optout.fingerprint.image, and those that arise before a picture is looked at.
 PHOTO_PROBLEMS: dict[str, str] = {
     "nothing_arrived": "No photo reached us. Choose a photo and send it again.",
     "too_many_photos": "You have five photos here already. Remove one before you add another.",
+    "ticket_expired": "This page was open for more than 15 minutes. It is fresh again: choose your photo once more.",
     "empty": "The file is empty. Choose another photo.",
     "too_large": "The file is larger than 25 MB. Send a smaller version; a screenshot of the photo is fine too.",
     "too_many_pixels": "The picture has more than 80 million pixels. Send a smaller version of it.",
@@ -178,3 +179,60 @@ def date(moment: datetime) -> str:
 def time(moment: datetime) -> str:
     """A day and time such as `24 November 2026, 14:05 UTC`."""
     return f"{date(moment)}, {moment.astimezone(UTC):%H:%M} UTC"
+
+
+# --- the form ---------------------------------------------------------------------------------------------------------
+
+
+def biometric_consent(engine: str) -> str:
+    """What people agree to when they opt out by face. The text they saw is kept with their request."""
+    return (
+        f"I agree that {engine} measures the face that I mark as mine in my photos, keeps these measurements, and "
+        f"compares them with faces in pictures on the web. {engine} may do this for one purpose only: to leave "
+        "pictures of me out of its search. I can take this back at any time with the link in the letter."
+    )
+
+
+# field -> code -> what to tell the person. Codes that carry line numbers have them after a colon.
+FORM_PROBLEMS: dict[str, dict[str, str]] = {
+    "explanation": {
+        "required": "Tell us in a few words what this is about",
+        "too_long": "Shorten your explanation to 5,000 characters",
+    },
+    "links": {
+        "required": "Give us at least one link",
+        "too_many": "Give us at most 50 links. For more, send a second request",
+        "not_links": "Check {lines}: it should hold one web address, such as https://example.com/page",
+    },
+    "on_behalf_of": {"choose_one": "Choose whether you ask for yourself or for somebody else"},
+    "represented": {
+        "required": "Enter the name of the person you ask for",
+        "too_long": "Shorten the name to 100 characters",
+    },
+    "first_name": {"required": "Enter your first name", "too_long": "Shorten your first name to 100 characters"},
+    "last_name": {"required": "Enter your last name", "too_long": "Shorten your last name to 100 characters"},
+    "email": {
+        "required": "Enter your email address, so that we can write to you",
+        "not_an_address": "Enter an email address in the form name@example.com",
+    },
+    "phone": {"not_a_phone_number": "Enter a phone number with digits only, or leave it empty"},
+    "country": {"choose_one": "Choose the country you live in"},
+    "biometric_consent": {
+        "required": "Tick the box if you agree. Without it we cannot recognise your face, but you can opt out single "
+        "pictures instead"
+    },
+    "good_faith": {"required": "Tick the box to confirm that what you told us is true"},
+}
+
+
+def form_problem(field: str, code: str) -> str:
+    """What to tell a person about one field of the form."""
+    name, _, numbers = code.partition(":")
+    return FORM_PROBLEMS[field][name].format(lines=lines([int(number) for number in numbers.split(",") if number]))
+
+
+def lines(numbers: list[int]) -> str:
+    """`line 3`, or `lines 3, 7 and 9`."""
+    if len(numbers) < 2:
+        return "line " + "".join(map(str, numbers))
+    return "lines " + ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"

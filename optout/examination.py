@@ -1,0 +1,81 @@
+"""Looking at one uploaded photo: bytes of a stranger -> what was seen on it, recorded on the draft.
+
+The order of the steps makes every one of them repeatable: the upload is discarded last, so that whatever dies in
+between leaves it for the next try, and a second run writes the same copy under the same name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from datetime import datetime
+
+from PIL import Image
+
+from optout.errors import AlreadyConfirmed, PhotoUnreadable, TooManyPhotos
+from optout.fingerprint import FACE_MODEL, PDQ_MIN_QUALITY, Fingerprint, decode, reencode
+from optout.requests import MAX_PHOTOS, Kind, Photo, SeenFace, Status
+from optout.store import Photos, Requests
+
+
+def examine(requests: Requests, photos: Photos, draft_id: str, ticket: str, now: datetime) -> None:
+    """Look at the upload under this ticket once, keep a clean copy, record what was seen, and discard the upload.
+
+    A ticket that is recorded already changes nothing, whatever has been uploaded under it since. Raises
+    `PhotoUnreadable` (nothing of the file is kept), `PhotoNotFound` when nothing was uploaded, `TooManyPhotos`,
+    `AlreadyConfirmed` and `RequestNotFound`.
+    """
+    draft = requests.get(draft_id, now)
+    if ticket in draft.photos:
+        return
+    if draft.status is not Status.DRAFT:
+        raise AlreadyConfirmed
+    raw = photos.read_raw(draft_id, ticket)
+    try:
+        if len(draft.photos) >= MAX_PHOTOS:
+            raise TooManyPhotos
+        # A face is measured only where its owner consented to that: in a case about a face.
+        photo, copy = look_at(raw.data, ticket, faces=draft.kind is Kind.FACE)
+        photos.keep(draft_id, photo.picture, copy)
+        requests.add_photo(draft_id, photo, now)
+    except (PhotoUnreadable, TooManyPhotos, AlreadyConfirmed):
+        photos.discard_raw(draft_id, ticket)
+        raise
+    photos.discard_raw(draft_id, ticket)
+
+
+def look_at(data: bytes, ticket: str, *, faces: bool) -> tuple[Photo, bytes]:
+    """What is seen on a picture, and the copy of it that everybody else sees. Raises `PhotoUnreadable`."""
+    picture = decode(data)
+    copy = reencode(picture)
+    with Image.open(io.BytesIO(copy)) as kept:  # the header only
+        width, height = kept.size
+    fingerprint = Fingerprint.of_picture(picture, hashlib.sha256(data).hexdigest(), faces=faces)
+    across, down = width / picture.width, height / picture.height
+    seen = None
+    if fingerprint.faces is not None:
+        # Faces too small to recognise anybody by are not offered for choice.
+        seen = tuple(
+            SeenFace(_scaled(face.box, across, down), face.score, face.embedding.astype("<f4").tobytes())
+            for face in fingerprint.faces
+            if not face.too_small
+        )
+    quality = fingerprint.quality or 0
+    photo = Photo(
+        ticket=ticket,
+        sha256=hashlib.sha256(data).hexdigest(),
+        picture=hashlib.sha256(copy).hexdigest(),
+        width=width,
+        height=height,
+        quality=quality,
+        dihedral=fingerprint.dihedral if quality >= PDQ_MIN_QUALITY else (),
+        faces=seen,
+        face_model=FACE_MODEL if seen is not None else None,
+        chosen_face=0 if seen is not None and len(seen) == 1 else None,
+    )
+    return photo, copy
+
+
+def _scaled(box: tuple[int, int, int, int], across: float, down: float) -> tuple[int, int, int, int]:
+    x, y, width, height = box
+    return round(x * across), round(y * down), round(width * across), round(height * down)

@@ -1,0 +1,402 @@
+"""The public site: what each page of `functions/submit` does and shows.
+
+Every function is one use case: what came in -> one call of the store -> a page, or a redirect to one. GET changes
+nothing, because mail scanners and browsers open links on their own.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+from aws_lambda_powertools.event_handler import Response
+
+from optout import deadlines, http, links, settings
+from optout.errors import AlreadyConfirmed, DraftIncomplete, RequestInvalid, RequestNotFound
+from optout.requests import MAX_PHOTOS, TRANSITIONS, Kind, OptOutRequest, Photo, Status, Step, missing
+from optout.store import Photos, Requests
+from optout.web import forms, wording
+from optout.web.countries import countries
+
+# PDQ says nothing about pictures below this quality (its reference's own limit); `exclusions_for` leaves them out too.
+PLAIN_BELOW_QUALITY = 50
+
+Fields = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Site:
+    """The public pages over one store."""
+
+    requests: Requests
+    photos: Photos
+
+    @classmethod
+    def from_settings(cls) -> Site:
+        """The site of this deployment."""
+        return cls(Requests.from_settings(), Photos.from_settings())
+
+    # ---- the form
+
+    def new(self, fields: Fields, now: datetime) -> Response[Any]:
+        """Start a draft from a filled-in form, or show the form again with what is not right."""
+        kind = kind_of(fields.get("kind", [""])[0])
+        if kind is None:
+            return http.see_other("/")
+        return self._answers(kind, fields, None, now)
+
+    def change(self, draft_id: str, fields: Fields, now: datetime) -> Response[Any]:
+        """Replace the answers of a draft."""
+        draft = self.requests.get(draft_id, now)
+        if draft.status is not Status.DRAFT:  # before anything is said about the answers
+            raise AlreadyConfirmed
+        return self._answers(draft.kind, fields, draft.id, now)
+
+    def _answers(self, kind: Kind, fields: Fields, draft_id: str | None, now: datetime) -> Response[Any]:
+        filled = forms.typed(fields)
+        try:
+            answers = forms.read(kind, filled, settings.engine_name())
+        except RequestInvalid as invalid:
+            return form_page(kind, filled, invalid.problems, draft_id)
+        email_hash = links.email_hash(answers.email, settings.link_secret())
+        if draft_id is None:
+            draft_id = self.requests.create_draft(kind, answers, email_hash, now).id
+            onward = f"/opt-out/{draft_id}/photos"
+        else:
+            self.requests.edit_draft(draft_id, answers, email_hash, now)
+            onward = f"/opt-out/{draft_id}/check"
+        repeated = forms.repeated_lines(filled["links"]) if kind is Kind.LINKS else []
+        return http.see_other(onward + (f"?repeated={'.'.join(map(str, repeated))}" if repeated else ""))
+
+    def edit(self, draft_id: str, now: datetime) -> Response[Any]:
+        """The form with the draft's answers in it."""
+        draft = self.requests.get(draft_id, now)
+        if draft.status is not Status.DRAFT:
+            return http.see_other(f"/opt-out/{draft.id}/done")
+        return form_page(draft.kind, forms.typed_from(draft.answers), {}, draft.id)
+
+    # ---- photos
+
+    def photos_page(self, draft_id: str, query: Mapping[str, str], now: datetime) -> Response[Any]:
+        """The draft's photos with what was seen on them, and a ticket for one more."""
+        draft = self.requests.get(draft_id, now)
+        if draft.status is not Status.DRAFT:
+            return http.see_other(f"/opt-out/{draft.id}/done")
+        photos = self.requests.photos(draft.id)
+        lacks = lacking(draft, photos)
+        upload = self.photos.ticket(draft.id, settings.site_url()) if len(photos) < MAX_PHOTOS else None
+        problem = query.get("problem", "")
+        summary = [("upload", wording.PHOTO_PROBLEMS[problem])] if problem in wording.PHOTO_PROBLEMS else []
+        if problem == "face":
+            summary = [(target, sentence) for target, sentence in lacks if target.startswith("photo-")]
+        if problem == "incomplete":
+            summary = lacks
+        seen = [self._seen(draft.id, photo) for photo in photos]
+        storage = {http.origin(photo["url"]) for photo in seen} | ({http.origin(upload.url)} if upload else set())
+        return http.page(
+            "photos.html",
+            422 if summary else 200,
+            policy=http.content_security_policy(sorted(storage)),
+            draft=draft.id,
+            kind=draft.kind.value,
+            photos=seen,
+            upload=upload,
+            ready=not lacks,
+            missing=lacks,
+            summary=summary,
+            repeated=repeated_links(query),
+        )
+
+    def choose_face(self, draft_id: str, ticket: str, fields: Fields, now: datetime) -> Response[Any]:
+        """Mark which face of a photo is the requester's."""
+        number = fields.get("face", [""])[0]
+        here = f"/opt-out/{draft_id}/photos"
+        if not (number.isascii() and number.isdigit() and len(number) < 4):
+            return http.see_other(here + "?problem=face")
+        try:
+            self.requests.choose_face(draft_id, ticket, int(number), now)
+        except RequestInvalid:
+            return http.see_other(here + "?problem=face")
+        return http.see_other(f"{here}#photo-{ticket}")
+
+    def remove_photo(self, draft_id: str, ticket: str, now: datetime) -> Response[Any]:
+        """Take a photo out of the draft."""
+        self.requests.remove_photo(draft_id, ticket, now)
+        return http.see_other(f"/opt-out/{draft_id}/photos")
+
+    def _seen(self, draft_id: str, photo: Photo) -> dict[str, Any]:
+        return seen_on(photo, self.photos.view_url(draft_id, photo.picture))
+
+    # ---- sending it
+
+    def check_page(self, draft_id: str, query: Mapping[str, str], now: datetime) -> Response[Any]:
+        """All answers once more before they are sent."""
+        draft = self.requests.get(draft_id, now)
+        if draft.status is not Status.DRAFT:
+            return http.see_other(f"/opt-out/{draft.id}/done")
+        photos = self.requests.photos(draft.id)
+        if missing(draft, photos):
+            return http.see_other(f"/opt-out/{draft.id}/photos?problem=incomplete")
+        seen = [self._seen(draft.id, photo) for photo in photos]
+        due = deadlines.due(draft.kind, draft.answers.country, now)
+        return http.page(
+            "check.html",
+            policy=http.content_security_policy(sorted({http.origin(photo["url"]) for photo in seen})),
+            draft=draft.id,
+            kind=draft.kind.value,
+            rows=answer_rows(draft),
+            photos=seen,
+            used=sum(photo.own_face is not None for photo in photos),
+            due=due,
+            due_rule=wording.due_rule(due.rule),
+            repeated=repeated_links(query),
+        )
+
+    def confirm(self, draft_id: str, now: datetime) -> Response[Any]:
+        """Send the request. Sending it twice is sending it once."""
+        try:
+            self.requests.confirm(draft_id, now)
+        except DraftIncomplete:
+            return http.see_other(f"/opt-out/{draft_id}/photos?problem=incomplete")
+        return http.see_other(f"/opt-out/{draft_id}/done")
+
+    def done_page(self, draft_id: str, now: datetime) -> Response[Any]:
+        """Case number and what happens next."""
+        request = self.requests.get(draft_id, now)
+        if request.status is Status.DRAFT:
+            return http.see_other(f"/opt-out/{request.id}/check")
+        return http.page(
+            "done.html",
+            request=request,
+            due_rule=wording.due_rule(request.due_rule or ""),
+            sentence=wording.STATUS_SENTENCES[request.status],
+        )
+
+    # ---- afterwards
+
+    def _linked(self, token: str, now: datetime) -> OptOutRequest:
+        """The case that a mailed link belongs to. Raises `LinkInvalid`, `LinkExpired` or `RequestNotFound`."""
+        request_id, link_version = links.read_status_token(token, settings.link_secret())
+        request = self.requests.get(http.secret_id(request_id), now)
+        if request.status is Status.DRAFT:
+            raise RequestNotFound
+        links.require_current(request, link_version)
+        return request
+
+    def status_page(self, token: str, now: datetime) -> Response[Any]:
+        """Where a case stands and how it came there."""
+        request = self._linked(token, now)
+        reason, words = why(request)
+        return http.page(
+            "status.html",
+            request=request,
+            token=token,
+            kind_label=wording.KINDS[request.kind],
+            status_label=wording.STATUSES[request.status],
+            sentence=wording.STATUS_SENTENCES[request.status],
+            due_rule=wording.due_rule(request.due_rule or ""),
+            reason=reason,
+            words=words,
+            covers=wording.COVERS[request.kind],
+            appeal_until=appeal_until(request),
+            timeline=[
+                (wording.TIMELINE[event.name], event.at)
+                for event in self.requests.history(request.id)
+                if event.name in wording.TIMELINE
+            ],
+            can_withdraw=(Step.WITHDRAW, request.status) in TRANSITIONS,
+        )
+
+    def withdraw_page(self, token: str, now: datetime) -> Response[Any]:
+        """Ask before withdrawing; say so when it has been done."""
+        request = self._linked(token, now)
+        if request.status is Status.WITHDRAWN:
+            return http.page(
+                "withdrawn.html",
+                request=request,
+                token=token,
+                photos_kept_days=deadlines.WITHDRAWN_PHOTOS_KEPT.days,
+            )
+        if (Step.WITHDRAW, request.status) not in TRANSITIONS:
+            return http.see_other(f"/status/{token}")
+        return http.page("withdraw.html", request=request, token=token)
+
+    def withdraw(self, token: str, now: datetime) -> Response[Any]:
+        """Withdraw the case that a mailed link belongs to."""
+        self.requests.withdraw(self._linked(token, now).id, now)
+        return http.see_other(f"/status/{token}/withdraw")
+
+
+# --- pages that need no store -----------------------------------------------------------------------------------------
+
+
+def start_page() -> Response[Any]:
+    """The question that leads to the right form."""
+    return http.page("start.html")
+
+
+def empty_form(kind_name: str) -> Response[Any]:
+    """The form of one kind; without a kind, the question."""
+    kind = kind_of(kind_name)
+    return form_page(kind, forms.typed({}), {}, None) if kind else http.see_other("/")
+
+
+def form_page(
+    kind: Kind, filled: Mapping[str, str], problems: Mapping[str, str], draft_id: str | None
+) -> Response[Any]:
+    """The form with what was typed, and in words what is not right with it."""
+    sentences = {field: wording.form_problem(field, code) for field, code in problems.items()}
+    return http.page(
+        "form.html",
+        400 if problems else 200,
+        kind=kind.value,
+        draft=draft_id,
+        filled=filled,
+        problems=sentences,
+        summary=list(sentences.items()),
+        countries=countries(),
+        consent=wording.biometric_consent(settings.engine_name()),
+    )
+
+
+def privacy_page() -> Response[Any]:
+    """What is stored, and how long."""
+    return http.page(
+        "privacy.html",
+        draft_hours=round(deadlines.DRAFT_LIFETIME.total_seconds() / 3600),
+        appeal_days=deadlines.APPEAL_WINDOW.days,
+        withdrawn_days=deadlines.WITHDRAWN_PHOTOS_KEPT.days,
+        case_years=deadlines.CASE_KEPT.days // 365,
+    )
+
+
+def help_page() -> Response[Any]:
+    """Whom to write to, and answers to what people ask."""
+    return http.page("help.html", heic=wording.PHOTO_PROBLEMS["heic"], appeal_days=deadlines.APPEAL_WINDOW.days)
+
+
+# htmx is not in the repository; set-up puts it there, and without it only the console is less comfortable.
+STATIC_FILES = frozenset(("site.css", "site.js", "icon.svg", "console.css", "console.js", "vendor/htmx.min.js"))
+
+
+def static_file(name: str) -> Response[Any]:
+    """One of our style sheets, scripts or icons. Raises `RequestNotFound`, a 404, for anything else."""
+    path = files("optout").joinpath("web", "static", name)
+    if name not in STATIC_FILES or not path.is_file():
+        raise RequestNotFound
+    content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    # The address changes with the content (`http.static_url`), so a browser may keep it for good.
+    return Response(
+        200,
+        f"{content_type}; charset=utf-8",
+        path.read_text(encoding="utf-8"),
+        {"Cache-Control": "public, max-age=31536000, immutable"},
+    )
+
+
+# --- what pages show --------------------------------------------------------------------------------------------------
+
+
+def kind_of(name: str) -> Kind | None:
+    """The kind with this name, if any."""
+    return Kind(name) if name in list(Kind) else None
+
+
+def lacking(draft: OptOutRequest, photos: Sequence[Photo]) -> list[tuple[str, str]]:
+    """What a draft lacks, as (id of the place on the photo page or empty, sentence)."""
+    lacks: list[tuple[str, str]] = []
+    for code in missing(draft, photos):
+        name, _, ticket = code.partition(":")
+        if name == "face":
+            number = [photo.ticket for photo in photos].index(ticket) + 1
+            lacks.append((f"photo-{ticket}", f"Choose which face is yours in photo {number}"))
+        else:
+            lacks.append(("upload" if name in {"photo", "usable_face"} else "", wording.MISSING[name]))
+    return lacks
+
+
+def repeated_links(query: Mapping[str, str]) -> str:
+    """The sentence about lines that repeated a link; the query holds their numbers, as in `3.7`."""
+    numbers = [int(part) for part in query.get("repeated", "").split(".") if part.isascii() and part.isdigit()]
+    if not numbers or len(numbers) > 500 or max(numbers) > 10_000:
+        return ""
+    what = "repeats a link" if len(numbers) == 1 else "repeat links"
+    return f"{wording.lines(numbers).capitalize()} of your list {what} from an earlier line."
+
+
+def seen_on(photo: Photo, url: str) -> dict[str, Any]:
+    """What the photo page draws: the picture, its faces in the picture's own pixels, and where their numbers go."""
+    badge = max(10, round(max(photo.width, photo.height) / 32))
+    faces = None
+    if photo.faces is not None:
+        faces = []
+        for index, face in enumerate(photo.faces):
+            x, y, width, height = face.box
+            # A face with half its size around it, so that people recognise themselves.
+            view = (x - width / 2, y - height / 2, width * 2, height * 2)
+            faces.append(
+                {
+                    "x": x,
+                    "y": y,
+                    "width": width,
+                    "height": height,
+                    "corner": round(min(width, height) / 12),
+                    "badge_x": min(max(x, badge), photo.width - badge),
+                    "badge_y": min(max(y, badge), photo.height - badge),
+                    "view": " ".join(f"{side:g}" for side in view),
+                    "chosen": photo.chosen_face == index,
+                }
+            )
+    return {
+        "ticket": photo.ticket,
+        "url": url,
+        "width": photo.width,
+        "height": photo.height,
+        "badge": badge,
+        "faces": faces,
+        "chosen": None if photo.chosen_face is None else photo.chosen_face + 1,
+        "plain": photo.quality < PLAIN_BELOW_QUALITY,
+    }
+
+
+def answer_rows(draft: OptOutRequest) -> list[tuple[str, str | tuple[str, ...], str]]:
+    """Question, answer and where to change it, for the check page."""
+    answers = draft.answers
+    rows: list[tuple[str, str | tuple[str, ...], str]] = [("What should go", wording.KINDS[draft.kind], "")]
+    if draft.kind is Kind.LINKS:
+        rows.append(("Links", answers.links, "#links"))
+    rows += [
+        ("Why", answers.explanation, "#explanation"),
+        ("You ask for", answers.represented or "Yourself", "#on_behalf_of"),
+        ("Name", f"{answers.first_name} {answers.last_name}", "#first_name"),
+        ("Email address", answers.email, "#email"),
+        ("Phone number", answers.phone or "None", "#phone"),
+        ("Country", countries()[answers.country], "#country"),
+    ]
+    if draft.kind is Kind.FACE:
+        rows.append(("Consent", answers.biometric_consent or "None", "#biometric_consent"))
+    if draft.kind is Kind.LINKS:
+        rows.append(("Statement", "What I say is accurate and complete.", "#good_faith"))
+    return rows
+
+
+def why(request: OptOutRequest) -> tuple[str, str]:
+    """Reason and own words of the decision that holds, or of the revocation that took it back."""
+    if request.status is Status.REVOKED and request.revocation:
+        return wording.reason(Step.REVOKE, request.revocation.reason), request.revocation.text
+    if request.status in {Status.ACCEPTED, Status.REJECTED} and request.decision:
+        return wording.reason(request.decision.step, request.decision.reason), request.decision.text
+    return "", ""
+
+
+def appeal_until(request: OptOutRequest) -> datetime | None:
+    """Until when a decision against the requester can be appealed."""
+    if request.status is Status.REVOKED and request.revocation:
+        return request.revocation.at + deadlines.APPEAL_WINDOW
+    if request.status is Status.REJECTED and request.decision:
+        return request.decision.at + deadlines.APPEAL_WINDOW
+    return None
