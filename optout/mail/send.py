@@ -6,15 +6,15 @@ and a form that mails free text to anybody's address is a gift to spammers.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
-from email.errors import MessageError
-from email.headerregistry import Address
 from email.utils import formataddr
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import idna
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from optout import deadlines, links, settings
@@ -31,6 +31,8 @@ _SINCE = {
     Status.REVOKED: "It is no longer in force: it has been taken back since. Another letter tells you why.",
 }
 _LONGEST_NAME = 40
+# What the form accepts, RFC 5321's dot-strings: no quotes, spaces or line breaks, so one address stays one address.
+_MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,12 @@ def send(message: Message, to: str) -> str:
 
 def _mailbox(email: str) -> str:
     """The address as SES takes it: one mailbox, in ASCII. Raises `AddressUnusable`."""
+    local, _, domain = email.rpartition("@")
     try:
-        address = Address(addr_spec=email)
-        domain = address.domain.encode("idna").decode("ascii")
-    except (MessageError, ValueError) as error:  # UnicodeError is a ValueError
+        # IDNA 2008, as the form reads it: Python's own codec takes ß for ss, which may be somebody else's domain.
+        mailbox = f"{local}@{domain if domain.isascii() else idna.encode(domain.lower()).decode()}"
+    except UnicodeError as error:
         raise AddressUnusable from error
-    if not address.username or "." not in domain or not address.username.isascii():
+    if not _MAILBOX.fullmatch(mailbox):
         raise AddressUnusable
-    return Address(username=address.username, domain=domain).addr_spec
+    return mailbox
