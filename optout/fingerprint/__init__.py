@@ -14,7 +14,7 @@ import numpy as np
 from optout.errors import FacesOff, PhotoUnreadable, RequestInvalid
 from optout.fingerprint.faces import FACE_DIMENSIONS, FACE_MODEL, Face, find_faces
 from optout.fingerprint.image import PHOTO_PROBLEMS, Picture, decode, reencode
-from optout.fingerprint.pdq import PDQ_MIN_QUALITY, PDQ_RADIUS, pdq
+from optout.fingerprint.pdq import PDQ_MIN_QUALITY, PDQ_RADIUS, pdq_hashes
 
 __all__ = [
     "FACE_MODEL",
@@ -73,7 +73,7 @@ class Fingerprint:
     @classmethod
     def of_picture(cls, picture: Picture, sha256: str | None, *, faces: bool = True) -> Fingerprint:
         """The same for a decoded picture; `sha256` is of its original bytes, None when they are not at hand."""
-        dihedral, quality = pdq(picture.rgb)
+        dihedral, quality = pdq_hashes(picture.rgb)
         return cls(
             sha256=sha256,
             pdq=dihedral[0],

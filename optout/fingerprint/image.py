@@ -354,16 +354,17 @@ def _bmp_end(data: bytes) -> int:
     return min(int.from_bytes(data[2:6], "little") or len(data), len(data))
 
 
+_TOP_BOXES = {b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"free", b"skip", b"wide", b"uuid", b"sidx", b"styp"}
+
+
 def _avif_end(data: bytes) -> int:
-    """After the last of the boxes; anything that is no box is an appendix."""
+    """After the last box that says its size; anything else is an appendix, a last box "to the end of the file" too."""
     at = 0
     while at + 8 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1 and at + 16 <= len(data):
             size = int.from_bytes(data[at + 8 : at + 16], "big")
-        if size == 0:
-            return len(data)
-        if size < 8 or not data[at + 4 : at + 8].isalnum():
+        if size < 8 or data[at + 4 : at + 8] not in _TOP_BOXES:
             return at
         if at + size > len(data):
             raise PhotoUnreadable("damaged")
