@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from dataclasses import dataclass
+from itertools import count
 from types import ModuleType
 from typing import Any
 
 from local.place import REPOSITORY
 
+_instances = count(1)
+
 
 def load(function: str) -> ModuleType:
-    """A new instance of a function, as a cold start makes one."""
+    """A new instance of a function, as a cold start makes one. Call it inside `storage()`: it sets `os.environ`."""
     path = REPOSITORY / "functions" / function / "handler.py"
+    # Loggers are kept by service name, with the output of the test that made them: a name of its own for each.
+    os.environ["POWERTOOLS_SERVICE_NAME"] = f"{function}-{next(_instances)}"
+    os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "ImageOptout"
     spec = importlib.util.spec_from_file_location(f"{function}_handler", path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(path)

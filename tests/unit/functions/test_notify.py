@@ -1,0 +1,195 @@
+"""The notify function: stream, queue and schedules, as AWS calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+
+import boto3
+import pytest
+from moto.backends import get_backend
+from moto.core import DEFAULT_ACCOUNT_ID
+
+from local.place import REPOSITORY
+from optout import settings
+from optout.errors import Unavailable
+from optout.mail.outbox import MAX_RECEIVES
+from optout.requests import Answers, Kind
+from optout.store import LETTER_GRACE, LetterKey, Requests
+from tests.storage import REGION, storage
+from tests.unit.functions.events import Context, load, queue_record, stream_record
+
+# Planted, so that a test can look for them where they must not be.
+PERSONAL = ("Adalbert", "Lovelace", "ada@example.org", "+49301234567", "my secret story", "https://a.example/1")
+ANSWERS = Answers(
+    "DE", PERSONAL[4], PERSONAL[0], PERSONAL[1], PERSONAL[2], PERSONAL[3], links=(PERSONAL[5],), good_faith=True
+)
+# Powertools warns when a run that failed had nothing to count.
+EMPTY = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+
+@pytest.fixture
+def notify(capsys: pytest.CaptureFixture[str]) -> Iterator[ModuleType]:
+    with storage():
+        yield load("notify")
+
+
+def due_letter(age: timedelta = timedelta()) -> LetterKey:
+    requests = Requests.from_settings()
+    confirmed_at = datetime.now(UTC) - age
+    case = requests.confirm(requests.create_draft(Kind.LINKS, ANSWERS, "hash", confirmed_at).id, confirmed_at)
+    return LetterKey(case.id, case.version)
+
+
+def queued() -> list[LetterKey]:
+    answer = boto3.client("sqs").receive_message(QueueUrl=settings.mail_queue_url(), MaxNumberOfMessages=10)
+    return [LetterKey.from_json(message["Body"]) for message in answer.get("Messages", [])]
+
+
+def sent_to() -> list[str]:
+    messages = get_backend("ses")[DEFAULT_ACCOUNT_ID][REGION].sent_messages
+    return [address for message in messages for address in message.destinations["ToAddresses"]]
+
+
+def failing_ses() -> None:
+    boto3.client("sesv2").delete_email_identity(EmailIdentity=settings.sender())
+
+
+def metric_values(output: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for line in output.splitlines():
+        entry = json.loads(line)
+        for group in entry.get("_aws", {}).get("CloudWatchMetrics", []):
+            found |= {metric["Name"]: sum(entry[metric["Name"]]) for metric in group["Metrics"]}
+    return found
+
+
+def test_only_new_letters_of_the_stream_reach_the_queue(notify: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    records = [
+        stream_record("case#a", "letter#000002"),
+        stream_record("case#b", "letter#000003", "MODIFY"),
+        stream_record("case#c", "letter#000004", "REMOVE"),
+        stream_record("case#d", "case"),
+        stream_record("case#e", "event#000002"),
+    ]
+    assert notify.lambda_handler({"Records": records}, Context()) == {"batchItemFailures": []}
+    assert queued() == [LetterKey("a", 2)]
+    assert metric_values(capsys.readouterr().out) == {"LettersForwarded": 1}
+
+
+@EMPTY
+def test_a_queue_that_does_not_take_a_letter_stops_the_stream(
+    notify: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sqs:
+        def send_message_batch(self, **call: object) -> dict[str, object]:
+            return {"Failed": [{"Id": "0"}]}
+
+    event = {"Records": [stream_record("case#a", "letter#000002")]}
+    with monkeypatch.context() as patched:
+        patched.setattr(settings, "aws", lambda name: Sqs())
+        with pytest.raises(Unavailable):
+            notify.lambda_handler(event, Context())
+
+
+def test_a_message_sends_its_letter(notify: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    event = {"Records": [queue_record(due_letter().to_json())]}
+    assert notify.lambda_handler(event, Context()) == {"batchItemFailures": []}
+    assert sent_to() == ["ada@example.org"]
+    assert metric_values(capsys.readouterr().out) == {"LettersSent": 1, "LettersFailed": 0}
+    assert notify.lambda_handler(event, Context()) == {"batchItemFailures": []}
+    assert sent_to() == ["ada@example.org"]
+
+
+def test_one_broken_message_does_not_hold_up_the_others(notify: ModuleType) -> None:
+    bodies = ["", "null", "{}", '{"request_id": 1}', due_letter().to_json()]
+    records = [queue_record(body, message_id=f"m{number}") for number, body in enumerate(bodies)]
+    answer = notify.lambda_handler({"Records": records}, Context())
+    assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["m0", "m1", "m2", "m3"]
+    assert sent_to() == ["ada@example.org"]
+
+
+def test_a_letter_that_ses_refuses_comes_again_until_it_is_parked(
+    notify: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = due_letter(LETTER_GRACE * 2)
+    failing_ses()
+    for received in range(1, MAX_RECEIVES + 1):
+        assert notify.lambda_handler({"sweep": "letters"}, Context()) == {"late": 1}
+        answer = notify.lambda_handler({"Records": [queue_record(key.to_json(), received)]}, Context())
+        assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+        assert metric_values(capsys.readouterr().out)["LettersFailed"] == 1
+    assert notify.lambda_handler({"sweep": "letters"}, Context()) == {"late": 0}
+    boto3.client("sesv2").create_email_identity(EmailIdentity=settings.sender())
+    redriven = {"Records": [queue_record(key.to_json(), received=1)]}
+    assert notify.lambda_handler(redriven, Context()) == {"batchItemFailures": []}
+    assert sent_to() == ["ada@example.org"]
+
+
+def test_what_there_is_no_time_for_comes_again(notify: ModuleType) -> None:
+    event = {"Records": [queue_record(due_letter().to_json())]}
+    answer = notify.lambda_handler(event, Context(remaining_ms=1_000))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    assert sent_to() == []
+
+
+def test_the_sweep_sends_only_letters_that_the_stream_had_time_for(
+    notify: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = due_letter(LETTER_GRACE + timedelta(seconds=30))
+    due_letter(LETTER_GRACE / 2)
+    assert notify.lambda_handler({"sweep": "letters"}, Context()) == {"late": 1}
+    assert queued() == [late]
+    assert metric_values(capsys.readouterr().out) == {"LettersLate": 1}
+
+
+def test_the_retention_sweep_counts_what_it_deleted(notify: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    Requests.from_settings().create_draft(Kind.LINKS, ANSWERS, "hash", datetime.now(UTC) - timedelta(days=2))
+    assert notify.lambda_handler({"sweep": "retention"}, Context())["drafts"] == 1
+    assert metric_values(capsys.readouterr().out)["RetentionDrafts"] == 1
+
+
+def test_a_retention_sweep_that_left_something_behind_raises_the_alarm(
+    notify: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Requests.from_settings().create_draft(Kind.LINKS, ANSWERS, "hash", datetime.now(UTC) - timedelta(days=2))
+    boto3.client("s3").delete_bucket(Bucket=settings.photos_bucket())
+    with pytest.raises(RuntimeError):
+        notify.lambda_handler({"sweep": "retention"}, Context())
+
+
+@EMPTY
+@pytest.mark.parametrize("event", [{}, {"Records": []}, {"sweep": "else"}, {"Records": [{"eventSource": "aws:s3"}]}])
+def test_an_event_of_no_source_is_an_error(notify: ModuleType, event: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="no source"):
+        notify.lambda_handler(event, Context())
+
+
+def test_logs_and_metrics_hold_nothing_personal(notify: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    key = due_letter(LETTER_GRACE * 2)
+    message = {"Records": [queue_record(key.to_json())]}
+    notify.lambda_handler({"Records": [stream_record(*key.keys.values())]}, Context())
+    notify.lambda_handler({"sweep": "letters"}, Context())
+    failing_ses()
+    notify.lambda_handler(message, Context())
+    boto3.client("sesv2").create_email_identity(EmailIdentity=settings.sender())
+    notify.lambda_handler(message, Context())
+    notify.lambda_handler({"sweep": "retention"}, Context())
+    captured = capsys.readouterr()
+    output = captured.out + captured.err
+    assert "letter not sent" in output
+    for planted in (*PERSONAL, key.request_id, "/status/"):
+        assert planted not in output
+
+
+def test_it_needs_nothing_of_the_vision_layer() -> None:
+    """In AWS this function has no numpy, Pillow or OpenCV."""
+    code = (
+        "import sys; [sys.modules.__setitem__(name, None) for name in ('numpy', 'PIL', 'cv2')];"
+        "from tests.unit.functions.events import load; load('notify')"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=60)  # noqa: S603
