@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
 from local import template
-from local.place import DOMAIN, REGION, REPOSITORY, ROOT_KEY, ROOT_SECRET, STACK, CannotRun, Place
+from local.place import DOMAIN, REGION, ROOT_KEY, ROOT_SECRET, STACK, CannotRun, Place
 
 CODE_BUCKET = "image-optout-code"
 DIGEST_TAG = "deployment"
@@ -143,23 +143,27 @@ def _packaged(place: Place) -> str:
     for resource in body["Resources"].values():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Serverless::Function":
-            properties["CodeUri"] = uploaded(_zip(_sources(properties["CodeUri"])))
+            properties["CodeUri"] = uploaded(zipped(sources(properties["CodeUri"])))
         if resource["Type"] == "AWS::Serverless::LayerVersion":
             # Workers run on the packages of this virtual environment, so the layers are empty here.
-            properties["ContentUri"] = uploaded(_zip([("python/README", b"the virtual environment takes its place")]))
+            properties["ContentUri"] = uploaded(zipped([("python/README", b"the virtual environment takes its place")]))
     return json.dumps(body)
 
 
-def _sources(code_uri: str) -> Iterator[tuple[str, bytes]]:
+def sources(code_uri: str) -> Iterator[tuple[str, bytes]]:
+    """The files of a function's folder by name, in order. Raises `CannotRun` when it has no `handler.py`."""
     folder = (template.TEMPLATE.parent / code_uri).resolve()
     if not (folder / "handler.py").is_file():
-        raise CannotRun(f"{folder.relative_to(REPOSITORY)}/handler.py is missing, so the stack cannot be deployed.")
+        raise CannotRun(
+            f"{folder.relative_to(template.TEMPLATE.parent.parent)}/handler.py is missing, so the stack cannot be deployed."
+        )
     for path in sorted(folder.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(folder).as_posix(), path.read_bytes()
 
 
-def _zip(files: Iterator[tuple[str, bytes]] | list[tuple[str, bytes]]) -> bytes:
+def zipped(files: Iterator[tuple[str, bytes]] | list[tuple[str, bytes]]) -> bytes:
+    """A zip whose bytes depend on the names and contents alone."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files:

@@ -50,7 +50,7 @@ def _arrival(key: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", key)[:2])
 
 
-class _Arrivals:
+class Arrivals:
     """Takes letters from SMTP into the Maildir."""
 
     def __init__(self, folder: Path) -> None:
@@ -63,7 +63,7 @@ class _Arrivals:
 
 async def serve_smtp(folder: Path) -> tuple[asyncio.Server, int]:
     """Starts the SMTP door on a free port of the loopback address; returns the server and its port."""
-    arrivals = _Arrivals(folder)
+    arrivals = Arrivals(folder)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: SMTP(arrivals, hostname="localhost"), "127.0.0.1", 0)
     return server, int(server.sockets[0].getsockname()[1])

@@ -12,7 +12,7 @@ import pytest
 
 from local.running import Running
 
-# The stream hands a letter over in 0.1 s and it lands after 0.6 s when alone; with 2 cores full of tests it takes longer.
+# A letter lands after 0.6 s on an idle machine; two cores that are full of tests take longer.
 ARRIVES_WITHIN_S = 30.0
 
 
