@@ -95,6 +95,7 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
         409, "nothing_to_exclude", "Accepting this would exclude nothing, so it cannot be accepted."
     ),
     errors.DecisionTooLarge: _Answer(409, "decision_too_large", "This request is too large to be accepted at once."),
+    errors.AddressUnusable: _Answer(409, "address_unusable", "Letters to this email address cannot be sent."),
     errors.Unavailable: _Answer(503, "unavailable", "We cannot answer just now. Please try again in a moment."),
     errors.NotFresh: _Answer(503, "not_fresh", "The exclusion list is not up to date here. Please ask again."),
     errors.HeadContended: _Answer(

@@ -144,7 +144,7 @@ def _email(text: str, problems: dict[str, str]) -> str:
         problems["email"] = "required"
         return ""
     try:
-        email = validate_email(text, check_deliverability=False).normalized
+        email = validate_email(text, check_deliverability=False, strict=True).normalized
     except EmailNotValidError:
         email = ""
     if not 0 < len(email) <= MAX_EMAIL:

@@ -99,10 +99,10 @@ class Site:
         storage = {http.origin(photo["url"]) for photo in seen} | ({http.origin(upload.url)} if upload else set())
         return http.page(
             "photos.html",
-            422 if summary else 200,
             policy=http.content_security_policy(sorted(storage)),
             draft=draft.id,
             kind=draft.kind.value,
+            for_other=draft.answers.represented is not None,
             photos=seen,
             upload=upload,
             ready=not lacks,
@@ -276,7 +276,7 @@ def privacy_page() -> Response[Any]:
 
 def help_page() -> Response[Any]:
     """Whom to write to, and answers to what people ask."""
-    return http.page("help.html", heic=wording.PHOTO_PROBLEMS["heic"], appeal_days=deadlines.APPEAL_WINDOW.days)
+    return http.page("help.html", heic=wording.HEIC_ADVICE, appeal_days=deadlines.APPEAL_WINDOW.days)
 
 
 # htmx is not in the repository; set-up puts it there, and without it only the console is less comfortable.
@@ -313,7 +313,7 @@ def lacking(draft: OptOutRequest, photos: Sequence[Photo]) -> list[tuple[str, st
         name, _, ticket = code.partition(":")
         if name == "face":
             number = [photo.ticket for photo in photos].index(ticket) + 1
-            lacks.append((f"photo-{ticket}", f"Choose which face is yours in photo {number}"))
+            lacks.append((f"photo-{ticket}", f"Choose the right face in photo {number}"))
         else:
             lacks.append(("upload" if name in {"photo", "usable_face"} else "", wording.MISSING[name]))
     return lacks

@@ -105,6 +105,11 @@ DUE_RULES: dict[str, str] = {
     "house_links": "We promise a decision about links within 7 days.",
 }
 
+HEIC_ADVICE = (
+    "On an iPhone, open the photo, tap Share, then Options, choose “Most Compatible” and save it to Files; or take a "
+    "screenshot of the photo. Then send that JPEG or PNG."
+)
+
 # `PHOTO_PROBLEMS` of optout.fingerprint.image, and those that arise before a picture is looked at.
 PHOTO_PROBLEMS: dict[str, str] = {
     "nothing_arrived": "No photo reached us. Choose a photo and send it again.",
@@ -116,8 +121,7 @@ PHOTO_PROBLEMS: dict[str, str] = {
     "too_small": "The picture is too small to see anything in it. Send a larger version.",
     "too_complex": "The file is built in a way that we do not open. Open it in your photo app, save it as a new JPEG, "
     "and send that.",
-    "heic": "This is a HEIC photo, which we cannot open. On an iPhone, open the photo, tap Share, then Options, choose "
-    "“Most Compatible” and save it to Files; or take a screenshot of the photo. Then send that JPEG or PNG.",
+    "heic": "This is a HEIC photo, which we cannot open. " + HEIC_ADVICE,
     "svg": "This is an SVG drawing, not a photo. Send it as a JPEG or PNG, for example a screenshot of it.",
     "pdf": "This is a PDF document. Send the picture itself as a JPEG or PNG, for example a screenshot of the page.",
     "unsupported": "We cannot open this kind of picture. Send it as a JPEG or PNG.",
@@ -131,10 +135,10 @@ PHOTO_PROBLEMS: dict[str, str] = {
 # What a draft still lacks: the codes of `requests.missing`, without the ticket behind `face:`.
 MISSING: dict[str, str] = {
     "photo": "Add at least one photo",
-    "face": "Choose which face is yours in each photo",
-    "usable_face": "Add a photo that shows your face",
+    "face": "Choose the right face in each photo",
+    "usable_face": "Add a photo that shows the face clearly",
     "faces_off": "We cannot look for faces just now. Your photos are kept; come back within 24 hours",
-    "consent": "Agree that we may use the measurements of your face",
+    "consent": "Agree that we may measure the face",
     "links": "Give us at least one link",
     "good_faith": "Confirm that what you told us is true",
 }
@@ -187,9 +191,10 @@ def time(moment: datetime) -> str:
 def biometric_consent(engine: str) -> str:
     """What people agree to when they opt out by face. The text they saw is kept with their request."""
     return (
-        f"I agree that {engine} measures the face that I mark as mine in my photos, keeps these measurements, and "
-        f"compares them with faces in pictures on the web. {engine} may do this for one purpose only: to leave "
-        "pictures of me out of its search. I can take this back at any time with the link in the letter."
+        f"I agree that {engine} measures the face that I mark in these photos, keeps these measurements, and compares "
+        f"them with faces in pictures on the web. {engine} may do this for one purpose only: to leave pictures that "
+        "show this face out of its search. If I ask for somebody else, I may agree to this for them. I can take this "
+        "back at any time with the link in the letter."
     )
 
 
