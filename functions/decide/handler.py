@@ -13,6 +13,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from optout.errors import OptOutError
@@ -60,7 +61,9 @@ def photo(request_id: str, ticket: str) -> Response[str]:
 
 @app.post("/requests/<request_id>/decision", middlewares=guarded)
 def decide(request_id: str) -> Response[str]:
-    return console.decide(app, Requests.from_settings(), request_id, datetime.now(UTC))
+    answer = console.decide(app, Requests.from_settings(), request_id, datetime.now(UTC))
+    metrics.add_metric("Decisions", MetricUnit.Count, 1)
+    return answer
 
 
 @app.post("/requests/<request_id>/revocation", middlewares=guarded)
@@ -81,4 +84,5 @@ def exclusions() -> Response[str]:
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
 @metrics.log_metrics
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    metrics.add_metric("ConsoleRequests", MetricUnit.Count, 1)
     return app.resolve(event, context)

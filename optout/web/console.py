@@ -20,7 +20,10 @@ from optout import http, settings
 from optout.decisions import (
     MAX_TEXT,
     REASONS,
+    AcceptReason,
     Decision,
+    RejectReason,
+    RevokeReason,
     exclusions_for,
     require_reason,
 )
@@ -84,6 +87,26 @@ EVENTS: dict[str, str] = {
     "propose_revocation": "Revocation proposed",
     "cancel_revocation": "Revocation cancelled",
     "view_photo": "Looked at a photo",
+}
+
+# Short names of the reasons; beside each stands the sentence that the requester reads (`wording.reason`).
+REASON_NAMES: dict[str, str] = {
+    AcceptReason.SHOWS_REQUESTER: "It shows the requester",
+    AcceptReason.REQUESTERS_PICTURE: "It is the requester's picture",
+    AcceptReason.REPRESENTED_PERSON: "Asked for a represented person",
+    AcceptReason.UNLAWFUL_CONTENT: "Unlawful content",
+    AcceptReason.GOODWILL: "Goodwill",
+    RejectReason.SUSPECTED_FRAUD: "Suspected fraud",
+    RejectReason.INSUFFICIENT_VERIFICATION: "Not verified well enough",
+    RejectReason.NO_MATCH: "Not found in the search",
+    RejectReason.CLAIM_NOT_COVERED: "Claim not covered",
+    RejectReason.OUTSIDE_JURISDICTION: "Outside jurisdiction",
+    RejectReason.TOO_MANY_REQUESTS: "Asked and answered before",
+    RejectReason.FACE_NOT_RECOGNISABLE: "Face not recognisable",
+    RejectReason.PUBLIC_INTEREST: "Public interest",
+    RejectReason.OTHER: "Another reason",
+    RevokeReason.ACCEPTED_BY_MISTAKE: "Accepted by mistake",
+    RevokeReason.EXCLUDES_OTHERS: "Excludes other people",
 }
 
 PROBLEMS: dict[tuple[str, str], str] = {
@@ -282,19 +305,12 @@ def _case(
         notice=notice,
         urgency=urgency(request, now),
         events=EVENTS,
-        reasons={
-            step: [(code.value, _short(code.value), wording.reason(step, code)) for code in REASONS[step]]
-            for step in REASONS
-        },
+        reasons={step: list(codes) for step, codes in REASONS.items()},
+        reason_names=REASON_NAMES,
         reason=wording.reason,
-        short=_short,
         due_rule=wording.due_rule,
         max_text=MAX_TEXT,
     )
-
-
-def _short(code: str) -> str:
-    return code.replace("_", " ").capitalize()
 
 
 def _steps(request: OptOutRequest, name: str) -> dict[str, str]:

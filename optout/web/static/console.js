@@ -138,6 +138,7 @@
 
   document.addEventListener("htmx:configRequest", (event) => {
     event.detail.headers.Authorization = session.token ?? "";
+    event.detail.headers.Accept = "text/html"; // htmx names none, and programs get JSON
     busy.textContent = "Loading…";
   });
 
