@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import boto3
@@ -25,8 +26,9 @@ SUPPORT = "support@optout.example"
 ENGINE = "Lookalike"
 
 
+@cache
 def client(place: Place, service: str) -> Any:
-    """A boto3 client of the embedded AWS that acts as root."""
+    """The boto3 client of one service of the embedded AWS, made once; it acts as root."""
     return boto3.client(
         service,  # type: ignore[call-overload]
         endpoint_url=place.endpoint,
@@ -154,9 +156,8 @@ def sources(code_uri: str) -> Iterator[tuple[str, bytes]]:
     """The files of a function's folder by name, in order. Raises `CannotRun` when it has no `handler.py`."""
     folder = (template.TEMPLATE.parent / code_uri).resolve()
     if not (folder / "handler.py").is_file():
-        raise CannotRun(
-            f"{folder.relative_to(template.TEMPLATE.parent.parent)}/handler.py is missing, so the stack cannot be deployed."
-        )
+        name = folder.relative_to(template.TEMPLATE.parent.parent)
+        raise CannotRun(f"{name}/handler.py is missing, so the stack cannot be deployed.")
     for path in sorted(folder.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(folder).as_posix(), path.read_bytes()
