@@ -171,6 +171,8 @@ def _result(given: Any, lookup: Lookup, current: Current, seen: set[str], late: 
     known = isinstance(name, str) and len(name) <= MAX_ID_LENGTH and name.isprintable()
     try:
         item = Item.model_validate(given)
+        if not known:
+            raise RequestInvalid({"id": "not_printable"})
         if item.id in seen:
             raise RequestInvalid({"id": "duplicate"})
         seen.add(item.id)

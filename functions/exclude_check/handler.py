@@ -26,6 +26,9 @@ logger = Logger()
 metrics = Metrics()
 app = http.resolver()
 
+# Transactions become visible within milliseconds; a table that does not answer takes longer, but not for long.
+RETRY_AFTER_S = 2
+
 
 @cache
 def current_list() -> CurrentList:
@@ -47,6 +50,11 @@ def check() -> Response[str]:
         wrong = f"This is not a lookup: {error}."
         status = 400 if "body" in error.problems else 422
         return http.json_answer({"error": "request_invalid", "message": wrong, "problems": error.problems}, status)
+    except NotFresh:
+        later = "The exclusion list is not up to date here. Ask again; until then nothing that was asked is allowed."
+        refusal = http.json_answer({"error": "not_fresh", "message": later}, 503)
+        refusal.headers["Retry-After"] = str(RETRY_AFTER_S)
+        return refusal
     answer = lookups.answer(lookup, current, until)
     metrics.add_metric("Lookups", MetricUnit.Count, len(answer.results))
     for verdict, count in Counter(result.verdict for result in answer.results).items():

@@ -14,7 +14,6 @@ from botocore.exceptions import ClientError
 from local import template
 from optout import settings
 from optout.decisions import Decision
-from optout.errors import Unavailable
 from optout.exclusions.log import ExclusionLog
 from optout.mail.outbox import LEASE, MAX_RECEIVES, Fate, deliver, forward
 from optout.requests import Answers, Kind, OptOutRequest, Step
@@ -217,13 +216,9 @@ def test_every_letter_reaches_the_queue(ses: Ses, count: int) -> None:
     assert sorted(queued(), key=lambda key: key.version) == keys
 
 
-def test_a_queue_that_refuses_a_letter_is_an_error(ses: Ses, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Sqs:
-        def send_message_batch(self, **call: Any) -> dict[str, Any]:
-            return {"Successful": call["Entries"][:-1], "Failed": call["Entries"][-1:]}
-
-    monkeypatch.setattr(settings, "aws", lambda name: Sqs())
-    with pytest.raises(Unavailable):
+def test_a_queue_that_refuses_a_letter_is_an_error(ses: Ses) -> None:
+    boto3.client("sqs").delete_queue(QueueUrl=settings.mail_queue_url())
+    with pytest.raises(ClientError):
         forward([LetterKey("a", 1), LetterKey("b", 1)])
 
 
