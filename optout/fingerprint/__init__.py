@@ -105,6 +105,9 @@ class Fingerprint:
             problems["pdq"] = "not_64_hex_digits"
         if quality is not None and not (_is_int(quality) and 0 <= quality <= 100):
             problems["quality"] = "not_0_to_100"
+        if faces is not None and not isinstance(faces, (list, tuple)):
+            problems["faces"] = "not_a_list"
+            faces = None
         found = None if faces is None else [_given_face(index, vector, problems) for index, vector in enumerate(faces)]
         if problems:
             raise RequestInvalid(problems)

@@ -42,7 +42,8 @@ def distance(one: bytes, other: bytes) -> int:
 
 def _grids(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.floating], ...]:
     """The (64, 64) grids of the picture, of it upside down, mirrored, and both. Grids of its transposes are theirs."""
-    luma = rgb[_sampled(rgb.shape[0]), _sampled(rgb.shape[1])].astype(np.float32) @ _LUMA
+    sampled = rgb[_sampled(rgb.shape[0]), _sampled(rgb.shape[1])]
+    luma = sampled[:, :, 0] * _LUMA[0] + sampled[:, :, 1] * _LUMA[1] + sampled[:, :, 2] * _LUMA[2]
     rows, columns = _shrink(luma.shape[0]), _shrink(luma.shape[1])
     narrow, narrow_mirrored = luma @ columns.T, luma @ columns[:, ::-1].T
     upside_down = rows[:, ::-1]
