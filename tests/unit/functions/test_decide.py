@@ -111,6 +111,12 @@ def accepted(requests: Requests, call: Call, who: str = "anna") -> OptOutRequest
     return again(requests, case)
 
 
+@pytest.fixture(scope="module")
+def waiting(requests: Requests) -> OptOutRequest:
+    """A case that waits for its decision."""
+    return confirmed(requests)
+
+
 # --- deciding ---------------------------------------------------------------------------------------------------------
 
 
@@ -293,16 +299,15 @@ ROUTES = [
 @pytest.mark.parametrize("groups", [None, "", "[]", "[staff]", "[not-reviewers]", "reviewers-to-be", "Reviewers"])
 @pytest.mark.parametrize(("method", "route"), ROUTES)
 def test_only_the_reviewers_group_gets_in(
-    requests: Requests, call: Call, method: str, route: str, groups: str | None
+    requests: Requests, call: Call, waiting: OptOutRequest, method: str, route: str, groups: str | None
 ) -> None:
-    case = confirmed(requests)
-    path = route.format(id=case.id, ticket=case.photos[0])
+    path = route.format(id=waiting.id, ticket=waiting.photos[0])
     for accept in ("text/html", "application/json"):
-        answer = call(method, path, decision(case), groups=groups, accept=accept)
+        answer = call(method, path, decision(waiting), groups=groups, accept=accept)
         assert answer.status == 403
-        assert case.number not in answer.body
-    assert again(requests, case) == case
-    assert [event.name for event in requests.history(case.id)] == ["confirm"]
+        assert waiting.number not in answer.body
+    assert again(requests, waiting) == waiting
+    assert [event.name for event in requests.history(waiting.id)] == ["confirm"]
 
 
 @pytest.mark.parametrize(
@@ -459,7 +464,8 @@ PLANT = (
 )
 def test_what_a_requester_wrote_stays_text(requests: Requests, call: Call, field: str) -> None:
     links = ("https://a.example/x", f"https://a.example/?q={PLANT}") if field == "links" else ("https://a.example/x",)
-    planted = ANSWERS if field == "links" else replace(ANSWERS, **{field: PLANT})
+    changes: dict[str, Any] = {} if field == "links" else {field: PLANT}
+    planted = replace(ANSWERS, **changes)
     case = confirmed(requests, replace(planted, links=links, good_faith=True), Kind.LINKS)
     for path in (f"/requests/{case.id}", "/requests"):
         body = call("GET", path).body
@@ -524,12 +530,6 @@ BODIES = st.one_of(
     ).map(json.dumps),
     st.binary(max_size=200).map(lambda data: base64.b64encode(data).decode()),
 )
-
-
-@pytest.fixture(scope="module")
-def waiting(requests: Requests) -> OptOutRequest:
-    """A case that waits for its decision."""
-    return confirmed(requests)
 
 
 @settings(max_examples=60, deadline=None)
