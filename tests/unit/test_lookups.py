@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email.message import Message
 from functools import cache
 from typing import Any
 
@@ -20,10 +23,23 @@ from local.place import REPOSITORY
 from optout.errors import RequestInvalid
 from optout.exclusions.entry import FaceExclusion, ImageExclusion, Scope, State
 from optout.exclusions.log import Current, Version
-from optout.exclusions.matcher import ExclusionList
+from optout.exclusions.matcher import ExclusionList, Outcome, Reason
 from optout.fingerprint import Fingerprint
 from optout.fingerprint.faces import FACE_MODEL
-from optout.lookups import MAX_PICTURE_BYTES, MAX_PICTURES, Answer, Result, answer, openapi, parse
+from optout.lookups import (
+    MAX_BODY_BYTES,
+    MAX_FACES,
+    MAX_ID_LENGTH,
+    MAX_ITEMS,
+    MAX_PICTURE_BYTES,
+    MAX_PICTURES,
+    TIME_BUDGET_S,
+    Answer,
+    Result,
+    answer,
+    openapi,
+    parse,
+)
 
 LINK = "https://a.example/excluded"
 OTHER_LINK = "https://a.example/other"
@@ -369,3 +385,75 @@ def test_nothing_is_allowed_without_the_signals_it_needs(items: list[Any]) -> No
 def test_an_answer_is_what_the_description_says() -> None:
     found = answer(parse(json.dumps({"items": [{"id": "a", "url": LINK}, {}]}).encode()), current(full_list()), 1.0)
     assert Answer.model_validate_json(found.model_dump_json()) == found
+
+
+# ---- what crawlers are told
+
+GUIDE = (REPOSITORY / "docs" / "crawlers.md").read_text()
+
+
+def test_crawlers_are_told_what_to_do_with_every_verdict_and_reason() -> None:
+    rows = [line.split("|") for line in GUIDE.splitlines() if line.startswith("| `")]
+    told = {(row[1].strip(" `"), row[2].strip(" `")) for row in rows}
+    for reason, outcome in {
+        Reason.MATCH: Outcome.EXCLUDE,
+        Reason.PENDING_CASE: Outcome.DEFER,
+        Reason.NO_MATCH: Outcome.ALLOW,
+        Reason.MISSING_SIGNALS: Outcome.DEFER,
+        Reason.MODEL_MISMATCH: Outcome.DEFER,
+        Reason.TIME_BUDGET: Outcome.DEFER,
+    }.items():
+        assert (outcome.value, reason.value) in told
+    assert {verdict for verdict, _ in told} >= {outcome.value for outcome in Outcome}
+    assert {reason.value for reason in Reason} <= {reason for _, reason in told}
+
+
+def test_crawlers_are_told_the_limits() -> None:
+    for limit in (MAX_BODY_BYTES, MAX_ITEMS, MAX_PICTURES, MAX_PICTURE_BYTES, MAX_FACES, MAX_ID_LENGTH):
+        assert f"{limit:,}" in GUIDE
+    assert f"{TIME_BUDGET_S:.0f} s" in GUIDE
+    assert FACE_MODEL in GUIDE
+
+
+class _Refused(urllib.error.HTTPError):
+    def __init__(self, status: int) -> None:
+        headers = Message()
+        headers["Retry-After"] = "2"
+        super().__init__("https://optout.example.org", status, "refused", headers, None)
+
+
+def test_the_guides_example_signs_asks_again_and_fails_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    example: dict[str, Any] = {}
+    exec(GUIDE.split("```python\n")[1].split("```")[0], example)  # noqa: S102
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "unit")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "unit")
+    asked: list[urllib.request.Request] = []
+    slept: list[float] = []
+    answers: list[Any] = []
+
+    def urlopen(request: urllib.request.Request, timeout: float) -> Any:
+        asked.append(request)
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return io.BytesIO(found)
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    monkeypatch.setattr("time.sleep", slept.append)
+
+    item = example["item"]("a", picture(2), OTHER_LINK)
+    assert verdict(**{name: value for name, value in item.items() if name != "id"}).verdict == "allow"
+    results = [{"id": "a", "verdict": "allow"}, {"id": "b", "verdict": "defer"}, {"id": "c", "verdict": "new"}]
+    answers[:] = [_Refused(503), json.dumps({"results": results}).encode()]
+    assert example["may_be_indexed"](example["check"]([item], "1.17")) == {"a"}
+    assert slept == [2]
+    assert asked[0].headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=unit/")
+    assert isinstance(asked[0].data, bytes)
+    assert parse(asked[0].data).min_version == "1.17"
+
+    answers[:] = [_Refused(503)] * 5
+    with pytest.raises(RuntimeError):
+        example["check"]([item])
+    answers[:] = [_Refused(403)]
+    with pytest.raises(urllib.error.HTTPError):
+        example["check"]([item])
