@@ -40,14 +40,13 @@ def distance(one: bytes, other: bytes) -> int:
     return (int.from_bytes(one) ^ int.from_bytes(other)).bit_count()
 
 
-def _grids(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.floating], ...]:
+def _grids(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
     """The (64, 64) grids of the picture, of it upside down, mirrored, and both. Grids of its transposes are theirs."""
     sampled = rgb[_sampled(rgb.shape[0]), _sampled(rgb.shape[1])]
     luma = sampled[:, :, 0] * _LUMA[0] + sampled[:, :, 1] * _LUMA[1] + sampled[:, :, 2] * _LUMA[2]
-    rows, columns = _shrink(luma.shape[0]), _shrink(luma.shape[1])
-    narrow, narrow_mirrored = luma @ columns.T, luma @ columns[:, ::-1].T
-    upside_down = rows[:, ::-1]
-    return rows @ narrow, upside_down @ narrow, rows @ narrow_mirrored, upside_down @ narrow_mirrored
+    upright, upside_down = _shrink(luma), _shrink(luma, backwards=True)
+    across = [_shrink(rows.T, backwards=backwards).T for backwards in (False, True) for rows in (upright, upside_down)]
+    return tuple(across)
 
 
 def _sampled(length: int) -> slice:
@@ -56,19 +55,34 @@ def _sampled(length: int) -> slice:
     return slice(step // 2, None, step)
 
 
+def _shrink(lines: NDArray[np.float32], *, backwards: bool = False) -> NDArray[np.float32]:
+    """(n, m) lines to (64, m): both box passes and the decimation along one side.
+
+    A sum over few neighbours for each of the 64, not a product with one large matrix: OpenBLAS would spread that over
+    threads, which takes ten times as long wherever another process keeps a core busy.
+    """
+    at, weights = _neighbours(len(lines))
+    return np.asarray(np.matmul(weights, lines[len(lines) - 1 - at if backwards else at])[:, 0])
+
+
 @lru_cache(maxsize=64)
-def _shrink(length: int) -> NDArray[np.float32]:
-    """(64, length): both box passes and the decimation along one side. They are linear, so one matrix does them all."""
+def _neighbours(length: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Which of `length` lines make each of the 64, (64, k), and how much each counts, (64, 1, k)."""
     if length == _GRID:
-        # The reference takes 64 pixels as they are; so does a window of one.
-        return np.eye(_GRID, dtype=np.float32)
+        # The reference takes 64 pixels as they are.
+        return np.arange(_GRID)[:, None], np.ones((_GRID, 1, 1), dtype=np.float32)
     window = (length + 2 * _GRID - 1) // (2 * _GRID)
     ahead = (window + 2) // 2  # 7 -> 4, 8 -> 5: an even window reaches one further ahead than behind
-    at = np.arange(length)
-    first, last = np.maximum(at - (window - ahead), 0), np.minimum(at + ahead, length)
-    box = ((at >= first[:, None]) & (at < last[:, None])) / (last - first)[:, None]
+    lines = np.arange(length)
+    first, last = np.maximum(lines - (window - ahead), 0), np.minimum(lines + ahead, length)
+    box = ((lines >= first[:, None]) & (lines < last[:, None])) / (last - first)[:, None]
     centres = ((np.arange(_GRID) + 0.5) * length / _GRID).astype(int)
-    return np.asarray(box[centres] @ box, dtype=np.float32)
+    # Two passes of the window reach at most that far; what lies outside the picture counts nothing.
+    reach = np.arange(-2 * (window - ahead), 2 * ahead - 1)
+    at = centres[:, None] + reach
+    inside = np.clip(at, 0, length - 1)
+    weights = np.where(at == inside, np.take_along_axis(box[centres] @ box, inside, axis=1), 0)
+    return inside, weights[:, None, :].astype(np.float32)
 
 
 @cache
