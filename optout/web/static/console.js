@@ -6,6 +6,7 @@
   const { base, clientId, loginUrl, redirectUri } = document.body.dataset;
   const main = document.getElementById("main");
   const refusal = document.getElementById("refusal");
+  const signedInParts = document.querySelectorAll(".bar .search, .bar .who, .views");
   const busy = document.querySelector("[data-busy]");
   const welcome = main.innerHTML; // the static page's own words, before any case was shown
 
@@ -77,8 +78,7 @@
     session.end();
     main.innerHTML = welcome;
     if (problem) main.querySelector("[data-welcome-text]").textContent = problem;
-    document.querySelector("[data-views]").hidden = true;
-    document.querySelector("[data-who]").hidden = true;
+    for (const part of signedInParts) part.hidden = true;
   }
 
   // --- what is shown -------------------------------------------------------------------------------------------------
@@ -92,8 +92,7 @@
     if (!session.token) return showWelcome();
     const { "cognito:username": name, email } = claims(session.token);
     document.querySelector("[data-name]").textContent = name ?? email ?? "";
-    document.querySelector("[data-views]").hidden = false;
-    document.querySelector("[data-who]").hidden = false;
+    for (const part of signedInParts) part.hidden = false;
     refusal.replaceChildren();
     return htmx.ajax("GET", base + page(), { target: "#main", swap: "innerHTML" });
   }
