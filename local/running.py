@@ -110,7 +110,13 @@ class Running:
 
 
 class _Loopback(httpx.HTTPTransport):
-    """Python asks the system's resolver for `*.localhost`, which often does not know it; browsers do."""
+    """Python asks the system's resolver for `*.localhost`, which often does not know it; browsers do.
+
+    No connection is kept: whoever asks this service needs no clean-up.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(limits=httpx.Limits(max_keepalive_connections=0))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.host.endswith("localhost"):

@@ -24,7 +24,7 @@ _TIME_FOR_ONE_MS = 8_000
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
+@metrics.log_metrics(capture_cold_start_metric=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One of: a batch of the table's stream, a batch of the mail queue, a schedule's `{"sweep": ...}`."""
     match event:

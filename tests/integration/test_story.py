@@ -19,6 +19,7 @@ from local.actors import Crawler, Requester, Reviewer, expect, status_path, text
 from local.demo import ELSEWHERE
 from local.running import Running
 from optout import Fingerprint
+from optout.fingerprint import FACE_MODEL
 from tests.pictures import picture
 
 ROUNDS = 50
@@ -63,6 +64,7 @@ def hashes(photo: bytes) -> dict[str, Any]:
         "pdq": fingerprint.pdq.hex(),
         "pdq_quality": fingerprint.quality,
         "faces": [],
+        "faces_model": FACE_MODEL,
     }
 
 
@@ -124,7 +126,14 @@ def test_a_lookup_names_the_version_and_honours_the_one_asked_for(
 
 
 def test_a_broken_item_is_invalid_and_the_others_are_answered(crawler: Crawler) -> None:
-    good = {"url": "https://nobody.example/", "sha256": "0" * 64, "pdq": "f0" * 32, "pdq_quality": 90, "faces": []}
+    good = {
+        "url": "https://nobody.example/",
+        "sha256": "0" * 64,
+        "pdq": "f0" * 32,
+        "pdq_quality": 90,
+        "faces": [],
+        "faces_model": FACE_MODEL,
+    }
     broken: list[dict[str, Any]] = [
         {"pdq": "xyz"},
         {"picture": base64.b64encode(b"%PDF-1.7 not a picture").decode()},
@@ -140,8 +149,7 @@ def test_the_requester_chooses_the_own_face_among_several(running: Running, craw
     two = beside(picture("obama3.jpg"), picture("biden.jpg"))
     person = Requester(running, "two@people.example").begin("face")
     assert "2 faces" in person.upload(two)
-    answer = running.http().post(f"/opt-out/{person.draft}/confirm", headers={"Accept": "application/json"})
-    assert (answer.status_code, answer.json()["error"]) == (409, "draft_incomplete")
+    assert not sent(running, person)
     person.choose_face(1)
     number = person.confirm()
     anna.accept(number)
@@ -169,8 +177,18 @@ def beside(left: bytes, right: bytes) -> bytes:
 def test_a_photo_without_a_face_is_said_and_is_not_enough(running: Running) -> None:
     person = Requester(running, "noface@people.example").begin("face")
     assert "no face" in person.upload(picture("coffee.png")).lower()
-    answer = running.http().post(f"/opt-out/{person.draft}/confirm", headers={"Accept": "application/json"})
-    assert answer.json()["missing"] == ["usable_face"]
+    assert not sent(running, person)
+
+
+def sent(running: Running, person: Requester) -> bool:
+    """Whether confirming the draft as it stands sends it; if not, the photo page says what is missing."""
+    with running.http(headers={"Accept": "text/html"}) as browser:
+        answer = browser.post(f"/opt-out/{person.draft}/confirm")
+        assert answer.status_code == 303
+        page = browser.get(answer.headers["location"])
+    assert page.status_code == 200
+    assert ("There is a problem" in page.text) == ("/photos" in answer.headers["location"])
+    return answer.headers["location"].endswith("/done")
 
 
 def test_five_photos_are_taken_and_a_sixth_is_not(running: Running) -> None:
@@ -283,7 +301,7 @@ def test_the_letters_say_what_was_decided_and_how_to_appeal(running: Running, an
     received, rejected = person.letter(1), person.letter(2)
     assert number in received["Subject"] + text_of(received)
     assert "The page shows a public debate." in text_of(rejected)
-    assert "six months" in text_of(rejected)
+    assert "Another reviewer" in text_of(rejected)
     for letter in (received, rejected):
         assert letter["Reply-To"]
         assert letter.get_body(("html",)) is not None
