@@ -7,6 +7,7 @@ nothing, because mail scanners and browsers open links on their own.
 from __future__ import annotations
 
 import mimetypes
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -69,7 +70,7 @@ class Site:
         else:
             self.requests.edit_draft(draft_id, answers, email_hash, now)
             onward = f"/opt-out/{draft_id}/check"
-        repeated = forms.repeated_lines(filled["links"]) if kind is Kind.LINKS else []
+        repeated = forms.repeated_lines(filled["links"])[:_MAX_REPEATED] if kind is Kind.LINKS else []
         return http.see_other(onward + (f"?repeated={'.'.join(map(str, repeated))}" if repeated else ""))
 
     def edit(self, draft_id: str, now: datetime) -> Response[Any]:
@@ -319,11 +320,17 @@ def lacking(draft: OptOutRequest, photos: Sequence[Photo]) -> list[tuple[str, st
     return lacks
 
 
+# More line numbers than these would not be read.
+_MAX_REPEATED = 30
+_LINE_NUMBERS = re.compile(rf"[0-9]{{1,5}}(\.[0-9]{{1,5}}){{0,{_MAX_REPEATED - 1}}}")
+
+
 def repeated_links(query: Mapping[str, str]) -> str:
     """The sentence about lines that repeated a link; the query holds their numbers, as in `3.7`."""
-    numbers = [int(part) for part in query.get("repeated", "").split(".") if part.isascii() and part.isdigit()]
-    if not numbers or len(numbers) > 500 or max(numbers) > 10_000:
+    sent = query.get("repeated", "")
+    if not _LINE_NUMBERS.fullmatch(sent):
         return ""
+    numbers = [int(part) for part in sent.split(".")]
     what = "repeats a link" if len(numbers) == 1 else "repeat links"
     return f"{wording.lines(numbers).capitalize()} of your list {what} from an earlier line."
 

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -44,7 +45,7 @@ class Answer:
     @property
     def text(self) -> str:
         """The page's words, without its markup."""
-        return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", self.body))
+        return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", self.body)))
 
 
 def load(name: str) -> ModuleType:

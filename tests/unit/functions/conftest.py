@@ -1,7 +1,12 @@
-"""The functions of the public site over moto, and a store to look behind them."""
+"""The functions of the public site over moto, and a store to look behind them.
+
+One storage serves all tests of a module, because making it takes longer than most of them: a test makes its own drafts
+and cases, and counts on no empty table.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -12,31 +17,30 @@ from tests.storage import storage
 from tests.unit.functions.api import Api, load
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def aws() -> Iterator[None]:
     """Tables, bucket and secret in moto."""
     with storage():
-        monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "ImageOptout")
-        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "unit")
+        os.environ |= {"POWERTOOLS_METRICS_NAMESPACE": "ImageOptout", "POWERTOOLS_SERVICE_NAME": "unit"}
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def requests(aws: None) -> Requests:
     return Requests.from_settings()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def photos(aws: None) -> Photos:
     return Photos.from_settings()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def submit(aws: None) -> Api:
     return Api(load("submit"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def examine(aws: None) -> Api:
     return Api(load("examine"))
 
