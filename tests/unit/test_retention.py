@@ -146,10 +146,10 @@ def test_wherever_a_sweep_is_killed_the_next_one_finishes(kept: Kept, start: str
             for client in clients:
                 client.meta.events.unregister("after-call", hook)
             kept.sweep(step)
+            assert kept.files() == 0
         with pytest.raises(RequestNotFound):
             kept.requests.get(case.id, NOW)
         assert kept.items() == []
-        assert kept.files() == 0
     assert deaths > 5
 
 
