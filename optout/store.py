@@ -67,10 +67,11 @@ MAX_UPLOAD_BYTES = 25 * 1024 * 1024
 UPLOAD_LIFETIME_S = 15 * 60
 VIEW_LIFETIME_S = 5 * 60
 
-# The log has one head, so decisions of the same instant queue up behind it. 100 at once need up to 100 rounds; each
-# is a few milliseconds, and a reviewer's click may take seconds.
-HEAD_PATIENCE_S = 15.0
-_BACKOFF_S = (0.005, 0.15)
+# The log has one head, so decisions of the same instant queue up behind it: of those that saw the same head one gets
+# through. A hundred at once take a few seconds so; API Gateway gives up after 29.
+HEAD_PATIENCE_S = 20.0
+# Full jitter (AWS Architecture Blog, "Exponential Backoff and Jitter"): many contenders waste the fewest tries with it.
+_BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.02, 1.0
 # A case is changed by one requester and a few reviewers; more rounds than this are a fault, not a race.
 CASE_ROUNDS = 10
 
@@ -159,7 +160,8 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
     if request.status is Status.DRAFT:
         item["expires_at"] = int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp())
     else:
-        item["queue"] = "revocation" if request.revocation else request.status.value
+        proposed = request.revocation is not None and request.status is Status.ACCEPTED
+        item["queue"] = "revocation" if proposed else request.status.value
     return _present(item | _falls_due(request))
 
 
@@ -311,11 +313,13 @@ class Requests:
         log: ExclusionLog,
         client: Any,
         *,
+        patience_s: float = HEAD_PATIENCE_S,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._table = table
         self._log = log
         self._client = client
+        self._patience_s = patience_s
         self._pause = pause
 
     @classmethod
@@ -595,7 +599,7 @@ class Requests:
 
         Raises `StateConflict` where there is nothing to withdraw (a draft, or a case that is already over).
         """
-        for _ in self._case_rounds(time.monotonic() + HEAD_PATIENCE_S):
+        for _ in self._case_rounds():
             case = self.get(request_id, now)
             if case.status is Status.WITHDRAWN:
                 return case
@@ -616,7 +620,7 @@ class Requests:
         (nothing was changed).
         """
         require_reason(decision.step, decision.reason, decision.text)
-        for _ in self._case_rounds(time.monotonic() + HEAD_PATIENCE_S):
+        for _ in self._case_rounds():
             case = self.get(request_id, now)
             if case.status is Status.DRAFT:
                 raise RequestNotFound
@@ -685,7 +689,7 @@ class Requests:
 
     def confirm_revocation(self, request_id: str, reviewer: str, now: datetime) -> OptOutRequest:
         """The second reviewer's yes: the exclusions leave the list. Raises `SameReviewer`, `AlreadyDecided`."""
-        for _ in self._case_rounds(time.monotonic() + HEAD_PATIENCE_S):
+        for _ in self._case_rounds():
             case = self.get(request_id, now)
             row = TRANSITIONS.get((Step.REVOKE, case.status))
             if row is None or case.revocation is None:
@@ -809,17 +813,21 @@ class Requests:
     def _rounds(self) -> Iterator[int]:
         for attempt in range(CASE_ROUNDS):
             if attempt:
-                self._pause(random.uniform(*_BACKOFF_S))  # noqa: S311  jitter, not a secret
+                self._back_off(attempt)
             yield attempt
 
-    def _case_rounds(self, until: float) -> Iterator[int]:
+    def _case_rounds(self) -> Iterator[int]:
         """Rounds of judging and writing until patience ends; a pause with jitter between."""
-        attempt = 0
+        attempt, until = 0, time.monotonic() + self._patience_s
         while attempt == 0 or time.monotonic() < until:
             if attempt:
-                self._pause(random.uniform(*_BACKOFF_S))  # noqa: S311  jitter, not a secret
+                self._back_off(attempt)
             yield attempt
             attempt += 1
+
+    def _back_off(self, attempt: int) -> None:
+        longest = min(_BACKOFF_MOST_S, _BACKOFF_FIRST_S * 2 ** min(attempt, 10))
+        self._pause(random.uniform(0, longest))  # noqa: S311  jitter, not a secret
 
     # ---- letters
 

@@ -316,6 +316,7 @@ def test_a_revocation_needs_two_reviewers(requests: Requests) -> None:
         requests.confirm_revocation(case.id, "anna", NOW)
     after = requests.confirm_revocation(case.id, "ben", NOW)
     assert after.status is Status.REVOKED
+    assert (requests.queue("revocation"), requests.queue("revoked")) == ([], [after])
     assert not in_force(accepted.exclusions)
     assert letters(requests, case.id)[-1] == Letter.REVOKED
     with pytest.raises(AlreadyDecided):
