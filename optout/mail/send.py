@@ -72,6 +72,7 @@ def render(due: DueLetter, now: datetime, *, engine: str, support: str, status_u
         "greeting": _greeting(request.answers.first_name),
         "number": request.number,
         "kind": request.kind.value,
+        "represented": request.answers.represented is not None,
         "photo_count": len(request.photos),
         "link_count": len(request.answers.links),
         "appeal_by": wording.date(now + deadlines.APPEAL_WINDOW),

@@ -143,6 +143,15 @@ def test_a_refusal_is_overtaken_by_an_appeal() -> None:
     assert overtaken(replace(refusal, request=appeal.request))
 
 
+def test_who_asks_for_somebody_else_is_not_told_of_their_own_face() -> None:
+    answers = replace(ANSWERS, represented="My Child")
+    for kind, letter, step, reason in ALL:
+        message = written(due_letter(kind, letter, step, reason, answers=answers))
+        for words in (message.text, message.html):
+            assert "your face" not in words
+            assert "My Child" not in words
+
+
 def test_a_withdrawal_before_any_decision_says_that_nothing_was_left_out() -> None:
     due = due_letter(Kind.IMAGE, Letter.WITHDRAWN, Step.WITHDRAW, None)
     before = replace(due, request=replace(due.request, decision=None))
