@@ -65,11 +65,12 @@ class Site:
             return form_page(kind, filled, invalid.problems, draft_id)
         email_hash = links.email_hash(answers.email, settings.link_secret())
         if draft_id is None:
-            draft_id = self.requests.create_draft(kind, answers, email_hash, now).id
-            onward = f"/opt-out/{draft_id}/photos"
+            draft = self.requests.create_draft(kind, answers, email_hash, now)
+            complete = False  # the photo page comes next, also where a photo is optional
         else:
-            self.requests.edit_draft(draft_id, answers, email_hash, now)
-            onward = f"/opt-out/{draft_id}/check"
+            draft = self.requests.edit_draft(draft_id, answers, email_hash, now)
+            complete = not missing(draft, self.requests.photos(draft.id))
+        onward = f"/opt-out/{draft.id}/{'check' if complete else 'photos'}"
         repeated = forms.repeated_lines(filled["links"])[:_MAX_REPEATED] if kind is Kind.LINKS else []
         return http.see_other(onward + (f"?repeated={'.'.join(map(str, repeated))}" if repeated else ""))
 
@@ -141,7 +142,7 @@ class Site:
             return http.see_other(f"/opt-out/{draft.id}/done")
         photos = self.requests.photos(draft.id)
         if missing(draft, photos):
-            return http.see_other(f"/opt-out/{draft.id}/photos?problem=incomplete")
+            return http.see_other(f"/opt-out/{draft.id}/photos")
         seen = [self._seen(draft.id, photo) for photo in photos]
         due = deadlines.due(draft.kind, draft.answers.country, now)
         return http.page(

@@ -72,6 +72,8 @@ if (form) {
   for (const name of ["dragleave", "drop"]) {
     drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.remove("over"); });
   }
+  // A photo dropped beside the field must not replace the page.
+  for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
   drop.addEventListener("drop", (event) => {
     const dropped = event.dataTransfer.files;
     if (!dropped.length) return;

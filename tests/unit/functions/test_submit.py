@@ -225,6 +225,15 @@ def test_answers_can_be_changed_and_the_kind_stays(submit: Api, requests: Reques
     assert changed.photos == made.photos
 
 
+def test_answers_changed_before_there_is_a_photo_lead_back_to_the_photos(
+    submit: Api, requests: Requests, now: datetime
+) -> None:
+    made = draft(requests, now, Kind.FACE)
+    answer = submit.post(f"/opt-out/{made.id}", FILLED)
+    assert answer.location == f"/opt-out/{made.id}/photos"
+    assert "There is a problem" not in submit.get(answer.location).text
+
+
 def test_a_mistake_in_a_change_leaves_the_draft_as_it_was(submit: Api, requests: Requests, now: datetime) -> None:
     made = draft(requests, now, Kind.IMAGE)
     assert submit.post(f"/opt-out/{made.id}", {}).status == 400
@@ -360,8 +369,8 @@ def test_an_incomplete_request_cannot_be_sent_and_says_what_is_missing(
     submit: Api, requests: Requests, now: datetime
 ) -> None:
     made = draft(requests, now, Kind.FACE, photo())
-    for answer in (submit.get(f"/opt-out/{made.id}/check"), submit.post(f"/opt-out/{made.id}/confirm")):
-        assert answer.location == f"/opt-out/{made.id}/photos?problem=incomplete"
+    assert submit.get(f"/opt-out/{made.id}/check").location == f"/opt-out/{made.id}/photos"
+    assert submit.post(f"/opt-out/{made.id}/confirm").location == f"/opt-out/{made.id}/photos?problem=incomplete"
     page = submit.get(f"/opt-out/{made.id}/photos?problem=incomplete")
     assert "Add a photo that shows the face clearly" in page.text
     assert '<a href="#upload">' in page.body
