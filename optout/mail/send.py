@@ -10,6 +10,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import formataddr
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -129,25 +131,22 @@ def send(message: Message, to: str) -> str:
 
     botocore repeats a call whose answer got lost, so a letter can arrive twice; X-Letter-Id is then the same.
     """
+    mail = EmailMessage()
+    mail["From"] = formataddr((settings.engine_name(), settings.sender()))
+    mail["To"] = _mailbox(to)
+    mail["Reply-To"] = settings.support_address()
+    mail["Subject"] = message.subject
+    mail["X-Letter-Id"] = message.letter_id
+    # RFC 3834: keeps out-of-office replies away from the support address.
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(message.text, cte="quoted-printable")
+    mail.add_alternative(message.html, subtype="html", cte="quoted-printable")
     answer = settings.aws("sesv2").send_email(
-        FromEmailAddress=formataddr((settings.engine_name(), settings.sender())),
-        ReplyToAddresses=[settings.support_address()],
-        Destination={"ToAddresses": [_mailbox(to)]},
+        FromEmailAddress=settings.sender(),
+        Destination={"ToAddresses": [mail["To"]]},
         ConfigurationSetName=settings.letters_configuration_set(),
-        Content={
-            "Simple": {
-                "Subject": {"Data": message.subject, "Charset": "UTF-8"},
-                "Body": {
-                    "Text": {"Data": message.text, "Charset": "UTF-8"},
-                    "Html": {"Data": message.html, "Charset": "UTF-8"},
-                },
-                "Headers": [
-                    {"Name": "X-Letter-Id", "Value": message.letter_id},
-                    # RFC 3834: keeps out-of-office replies away from the support address.
-                    {"Name": "Auto-Submitted", "Value": "auto-generated"},
-                ],
-            }
-        },
+        # Raw, so that what arrives is what was written here, every header included.
+        Content={"Raw": {"Data": mail.as_bytes(policy=SMTP)}},
     )
     return str(answer["MessageId"])
 

@@ -75,3 +75,14 @@ def queue_record(body: str | dict[str, Any], received: int = 1, message_id: str 
         "body": body if isinstance(body, str) else json.dumps(body),
         "attributes": {"ApproximateReceiveCount": str(received)},
     }
+
+
+def metric_values(output: str) -> dict[str, float]:
+    """What was counted, read from what a function printed; cold starts, which depend on the tests before, left out."""
+    found: dict[str, float] = {}
+    for line in output.splitlines():
+        entry = json.loads(line)
+        for group in entry.get("_aws", {}).get("CloudWatchMetrics", []):
+            found |= {metric["Name"]: sum(entry[metric["Name"]]) for metric in group["Metrics"]}
+    found.pop("ColdStart", None)
+    return found

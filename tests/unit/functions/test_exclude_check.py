@@ -19,7 +19,7 @@ from optout.exclusions.entry import LinkExclusion, State, url_hash
 from optout.exclusions.log import Add, Change, CurrentList, ExclusionLog, LogItem, Remove, Version
 from optout.lookups import MAX_BODY_BYTES, MAX_ITEMS
 from tests.storage import storage
-from tests.unit.functions.events import Context, load, rest_event
+from tests.unit.functions.events import Context, load, metric_values, rest_event
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -62,15 +62,6 @@ def decide(*changes: Change) -> str:
     log, client = ExclusionLog.from_settings(), boto3.client("dynamodb")
     client.transact_write_items(TransactItems=log.writes(changes, log.head(), NOW))
     return str(log.head())
-
-
-def metric_values(output: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for line in output.splitlines():
-        entry = json.loads(line)
-        for group in entry.get("_aws", {}).get("CloudWatchMetrics", []):
-            found |= {metric["Name"]: sum(entry[metric["Name"]]) for metric in group["Metrics"]}
-    return found
 
 
 # ---- what is in force

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
 from typing import Any
 
 import boto3
@@ -45,7 +48,12 @@ class Ses:
 
     @property
     def letter_ids(self) -> list[str]:
-        return [call["Content"]["Simple"]["Headers"][0]["Value"] for call in self.sent]
+        return [str(mail["X-Letter-Id"]) for mail in self.mails]
+
+    @property
+    def mails(self) -> list[EmailMessage]:
+        parser = BytesParser(policy=policy.default)
+        return [parser.parsebytes(call["Content"]["Raw"]["Data"]) for call in self.sent]
 
 
 @pytest.fixture
@@ -192,9 +200,7 @@ def test_a_refusal_that_an_appeal_has_overtaken_is_not_sent(requests: Requests, 
     accepted = requests.decide(case.id, Decision("d2", Step.ACCEPT_ON_APPEAL, "goodwill", "", "bo"), None, NOW)
     assert deliver(requests, LetterKey(case.id, rejected.version), 1, NOW) is Fate.OVERTAKEN
     assert deliver(requests, LetterKey(case.id, accepted.version), 1, NOW) is Fate.SENT
-    assert [call["Content"]["Simple"]["Subject"]["Data"] for call in ses.sent[1:]] == [
-        f"Your request {case.number} was accepted"
-    ]
+    assert [mail["Subject"] for mail in ses.mails[1:]] == [f"Your request {case.number} was accepted"]
     assert due(requests) == []
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from email import policy
+from email.parser import BytesParser
 from html.parser import HTMLParser
 from typing import Any
 
@@ -184,17 +186,23 @@ def ses(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Ses]:
 def test_a_letter_leaves_with_its_id_and_answers_reach_support(ses: _Ses) -> None:
     assert send(MESSAGE, "amelie@example.org") == "ses-1"
     (call,) = ses.sent
-    assert call["FromEmailAddress"] == "Lens Search <optout@example.org>"
-    assert call["ReplyToAddresses"] == ["help@example.org"]
+    assert call["FromEmailAddress"] == "optout@example.org"
     assert call["Destination"] == {"ToAddresses": ["amelie@example.org"]}
     assert call["ConfigurationSetName"] == "Letters"
-    simple = call["Content"]["Simple"]
-    assert {header["Name"]: header["Value"] for header in simple["Headers"]} == {
+    mail = BytesParser(policy=policy.default).parsebytes(call["Content"]["Raw"]["Data"])
+    assert {name: mail[name] for name in ("From", "To", "Reply-To", "Subject", "X-Letter-Id", "Auto-Submitted")} == {
+        "From": "Lens Search <optout@example.org>",
+        "To": "amelie@example.org",
+        "Reply-To": "help@example.org",
+        "Subject": MESSAGE.subject,
         "X-Letter-Id": "letter-1",
         "Auto-Submitted": "auto-generated",
     }
-    assert simple["Body"]["Text"]["Data"] == "Text"
-    assert simple["Body"]["Html"]["Data"] == "<p>Text</p>"
+    text, html = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert text is not None
+    assert html is not None
+    assert text.get_content().strip() == "Text"
+    assert html.get_content().strip() == "<p>Text</p>"
 
 
 def test_international_domains_are_written_in_ascii(ses: _Ses) -> None:
