@@ -447,8 +447,18 @@ def test_an_answer_names_a_bounded_number_of_matches_nearest_first() -> None:
 
 def test_many_are_answered_as_each_alone() -> None:
     excluded = full_list()
-    items = [of("coffee.png"), of("rocket.jpg"), (EVERYTHING, "https://example.org/"), (None, LINK)]
-    alone = [excluded.check(items[0]), excluded.check(items[1]), excluded.check(*items[2]), excluded.check(*items[3])]  # type: ignore[arg-type, misc]
+    items: list[Fingerprint | tuple[Fingerprint | None, str | None]] = [
+        of("coffee.png"),
+        of("rocket.jpg"),
+        (EVERYTHING, "https://example.org/"),
+        (None, LINK),
+    ]
+    alone = [
+        excluded.check(of("coffee.png")),
+        excluded.check(of("rocket.jpg")),
+        excluded.check(EVERYTHING, "https://example.org/"),
+        excluded.check(None, LINK),
+    ]
     assert excluded.check_many(items) == alone
     assert [said(verdict)[0] for verdict in alone] == ["exclude", "defer", "allow", "exclude"]
     assert excluded.check_many(items[:2], scopes=["face"]) == [
