@@ -12,11 +12,14 @@ import shutil
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from local.place import REPOSITORY, CannotRun, Place
+
+if TYPE_CHECKING:
+    from local.running import Running
 
 
 def main(words: list[str] | None = None) -> int:
@@ -120,35 +123,39 @@ async def serve(place: Place, *, until_stopped: bool) -> int:
     page.loglevel = "WARNING"
     serving = asyncio.create_task(emulator.serve())
     reading = asyncio.create_task(serve_page(inbox.InboxPage(place.mail), page, shutdown_trigger=stop.wait))
-    await _listening(place.port)
-    problem: list[CannotRun] = []
-    deployed = threading.Event()
+    await _listening(place.port, serving)
 
     def deploy_all() -> None:
-        try:
-            _deploy(place, started)
-            deployed.set()
-        except CannotRun as reason:
-            problem.append(reason)
+        running = _deploy(place)
+        emulator.worth_saving = True
+        running.announce(os.getpid())
+        _say(_addresses(running, time.monotonic() - started))
+
+    def end_if_nothing_is_left(task: asyncio.Task[None]) -> None:
+        if not until_stopped or task.cancelled() or task.exception():
+            stop.set()
 
     deploying = asyncio.create_task(asyncio.to_thread(deploy_all))
-    deploying.add_done_callback(lambda _task: stop.set() if problem or not until_stopped or _task.exception() else None)
+    deploying.add_done_callback(end_if_nothing_is_left)
     await stop.wait()
-    if until_stopped and deployed.is_set():
-        _say("\nStopping; everything is being saved ...")
+    deployed = deploying.done()
+    if until_stopped:
+        _say("\nStopping; everything is being saved ..." if deployed else "\nStopping before all is deployed ...")
     emulator.stop()
     await serving
     await reading
     smtp.close()
-    if problem:
-        raise problem[0]
-    if deploying.done():
+    if deployed:
         deploying.result()
     return 0
 
 
-async def _listening(port: int) -> None:
+async def _listening(port: int, serving: asyncio.Task[None]) -> None:
+    """Returns when somebody answers at the port. Raises what ended the server when it ended instead."""
     while True:
+        if serving.done():
+            serving.result()
+            raise CannotRun(f"The embedded AWS ended by itself; its log is {Place.from_environment().log}.")
         try:
             _reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
@@ -158,24 +165,30 @@ async def _listening(port: int) -> None:
             return
 
 
-def _deploy(place: Place, started: float) -> None:
+def _deploy(place: Place) -> Running:
     from local import deploy, people
     from local.running import Running
 
     _say("Deploying infra/template.yaml ...")
     outputs = deploy.deploy(place)
-    keys = people.settle(place, outputs)
-    Running(place, outputs, keys).announce(os.getpid())
-    command = f"{_shown(sys.executable)} -m local lookup --url https://example.com/a.jpg"
-    _say(
-        f"Ready after {time.monotonic() - started:.1f} s.\n\n"
-        f"  Public site   {place.site}/\n"
-        f"  Console       {place.site}/console\n"
-        + "".join(f"                sign in as {name}, password {word}\n" for name, word in keys.passwords.items())
-        + f"  Inbox         {place.inbox}\n"
-        f"  A lookup      {command}\n\n"
-        "Ctrl-C stops and saves; `make reset` starts over."
-    )
+    return Running(place, outputs, people.settle(place, outputs))
+
+
+def _addresses(running: Running, after_s: float) -> str:
+    place = running.place
+    reviewers = [f"sign in as {name}, password {word}" for name, word in running.keys.passwords.items()]
+    lines = [
+        f"Ready after {after_s:.1f} s.",
+        "",
+        f"  Public site   {place.site}/",
+        f"  Console       {place.site}/console",
+        *(f"                {line}" for line in reviewers),
+        f"  Inbox         {place.inbox}",
+        f"  A lookup      {_shown(sys.executable)} -m local lookup --url https://example.com/a.jpg",
+        "",
+        "Ctrl-C stops and saves; `make reset` starts over.",
+    ]
+    return "\n".join(lines)
 
 
 def _shown(path: str) -> str:

@@ -35,8 +35,14 @@ def client(place: Place, service: str) -> Any:
         region_name=REGION,
         aws_access_key_id=ROOT_KEY,
         aws_secret_access_key=ROOT_SECRET,
-        # Path style, because "bucket.127.0.0.1" is no host name; no proxy, because it is this machine.
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, proxies={}),
+        # Path style, because "bucket.127.0.0.1" is no host name; neither proxy nor second attempt, because it is this
+        # machine.
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            proxies={},
+            retries={"total_max_attempts": 1},
+        ),
     )
 
 
@@ -63,10 +69,6 @@ def deploy(place: Place) -> dict[str, str]:
     cloudformation = client(place, "cloudformation")
     stack = _stack(cloudformation)
     if stack is None or _tag(stack) != wanted:
-        if stack is not None and stack["StackStatus"] in ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED"):
-            cloudformation.delete_stack(StackName=STACK)
-            cloudformation.get_waiter("stack_delete_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
-            stack = None
         _apply(cloudformation, body, parameters(place), wanted, first=stack is None)
         _after_deployment(place)
     outputs = _outputs(cloudformation)

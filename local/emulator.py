@@ -35,6 +35,9 @@ class Emulator:
     def __init__(self, place: Place, smtp_port: int) -> None:
         self._place = place
         self._generation = 0
+        # Half a deployment can be neither updated nor taken back, so nothing is saved before it is whole: whoever is
+        # stopped in the middle finds at the next start what was there before.
+        self.worth_saving = False
         self._stopping = asyncio.Event()
         place.state.mkdir(parents=True, exist_ok=True)
         saved = self._saved_folder()
@@ -124,6 +127,8 @@ class Emulator:
 
     def save(self) -> bool:
         """Saves everything. False when a service changed under our hands: then the last save stays the valid one."""
+        if not self.worth_saving:
+            return True
         from ministack.core import persistence
 
         state = self._place.state

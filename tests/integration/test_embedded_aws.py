@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -249,21 +250,44 @@ def test_letters_that_could_not_be_sent_are_sent_again_by_redrive(own: EmbeddedA
     assert redrive(own.running) == 0
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stop_in_the_middle_of_a_deployment_does_no_harm(tmp_path: Path, how: signal.Signals) -> None:
+    aws = EmbeddedAws(tmp_path)
+    output = tmp_path / "half.txt"
+    with output.open("w") as said:
+        half = subprocess.Popen(
+            [sys.executable, "-m", "local", "run"],
+            cwd=REPOSITORY,
+            env=environment(aws.place),
+            stdout=said,
+            stderr=said,
+        )
+    until(lambda: "Deploying" in output.read_text(), "the deployment")
+    half.send_signal(how)
+    half.wait(WITHIN_S)
+    assert "Traceback" not in output.read_text()
+    assert not (aws.place.state / "current").exists()
+    with aws:
+        assert aws.running.lookup({"items": []}).status_code == 200
+
+
 # ---------------------------------------------------------------- one clear sentence when it cannot run
 
 
-def run_local(command: str, place: Place, **changes: str) -> subprocess.CompletedProcess[str]:
-    environment = {
+def environment(place: Place) -> dict[str, str]:
+    return {
         **os.environ,
         "OPTOUT_FOLDER": str(place.folder),
         "OPTOUT_PORT": str(place.port),
         "OPTOUT_INBOX_PORT": str(place.inbox_port),
-        **changes,
     }
+
+
+def run_local(command: str, place: Place) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - our own interpreter and module
         [sys.executable, "-m", "local", command],
         cwd=REPOSITORY,
-        env=environment,
+        env=environment(place),
         capture_output=True,
         text=True,
         timeout=60,
