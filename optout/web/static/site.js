@@ -118,13 +118,12 @@ if (form) {
       } else {
         busy(false);
         status.textContent = "";
-        if (started) complain("Your photo did not reach us. Check your connection and try again.");
+        if (started || !navigator.onLine) complain("Your photo did not reach us. Check your connection and try again.");
         else HTMLFormElement.prototype.submit.call(form); // scripts may not send from here; a plain form may
       }
     });
     upload.open("POST", form.action);
     upload.send(data);
-    status.textContent = "Sending your photo.";
     bar.value = 0;
     busy(true);
   });
