@@ -99,6 +99,10 @@ TRANSITIONS: dict[tuple[Step, Status], Transition] = {
             Transition(Status.REJECTED, Status.ACCEPTED, Actor.OTHER_REVIEWER, ListEffect.ADD, Letter.ACCEPTED),
         ),
         (
+            Step.ACCEPT_ON_APPEAL,
+            Transition(Status.REVOKED, Status.ACCEPTED, Actor.OTHER_REVIEWER, ListEffect.ADD, Letter.ACCEPTED),
+        ),
+        (
             Step.WITHDRAW,
             Transition(Status.PENDING, Status.WITHDRAWN, Actor.REQUESTER, ListEffect.NONE, Letter.WITHDRAWN),
         ),
@@ -189,12 +193,14 @@ class DecisionRecord:
 
 @dataclass(frozen=True)
 class Revocation:
-    """A proposed revocation that waits for a second reviewer."""
+    """A revocation: proposed by one reviewer, waiting for or confirmed by a second one."""
 
     reason: str
     text: str
     reviewer: str
     at: datetime
+    confirmed_by: str | None = None
+    confirmed_at: datetime | None = None
 
 
 @dataclass(frozen=True)

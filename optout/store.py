@@ -75,8 +75,10 @@ _BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.02, 1.0
 # A case is changed by one requester and a few reviewers; more rounds than this are a fault, not a race.
 CASE_ROUNDS = 10
 
-# A letter is late, and the sweep sends it, when the stream has not got it sent within this time.
-LETTER_GRACE = timedelta(minutes=2)
+# A letter is late, and the sweep forwards it, when the stream has not got it sent within this time (usually 1 s).
+LETTER_GRACE = timedelta(seconds=30)
+# Then SQS has it: five receipts, 180 s apart. Only when it has had time for all of them is it forwarded once more.
+LETTER_FORWARDED_AGAIN = timedelta(minutes=20)
 
 
 # --------------------------------------------------------------------------------------------- items and their models
@@ -114,6 +116,19 @@ def _decision_item(record: DecisionRecord) -> dict[str, Any]:
     )
 
 
+def _revocation_item(revocation: Revocation) -> dict[str, Any]:
+    return _present(
+        {
+            "reason": revocation.reason,
+            "text": revocation.text,
+            "reviewer": revocation.reviewer,
+            "at": _iso(revocation.at),
+            "confirmed_by": revocation.confirmed_by,
+            "confirmed_at": _iso(revocation.confirmed_at) if revocation.confirmed_at else None,
+        }
+    )
+
+
 def _case_item(request: OptOutRequest) -> dict[str, Any]:
     answers = request.answers
     item = {
@@ -145,14 +160,7 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
         "due_at": _iso(request.due_at) if request.due_at else None,
         "due_rule": request.due_rule,
         "decision": _decision_item(request.decision) if request.decision else None,
-        "revocation": {
-            "reason": request.revocation.reason,
-            "text": request.revocation.text,
-            "reviewer": request.revocation.reviewer,
-            "at": _iso(request.revocation.at),
-        }
-        if request.revocation
-        else None,
+        "revocation": _revocation_item(request.revocation) if request.revocation else None,
         "withdrawn_at": _iso(request.withdrawn_at) if request.withdrawn_at else None,
         "exclusions": list(request.exclusions),
         "link_version": request.link_version,
@@ -171,9 +179,17 @@ def _falls_due(request: OptOutRequest) -> dict[str, str]:
         return {"sweep": "draft", "sweep_at": _iso(request.created_at + deadlines.DRAFT_LIFETIME)}
     if request.withdrawn_at:
         return {"sweep": "photos", "sweep_at": _iso(request.withdrawn_at + deadlines.WITHDRAWN_PHOTOS_KEPT)}
-    if request.decision:
-        return {"sweep": "photos", "sweep_at": _iso(request.decision.at + deadlines.APPEAL_WINDOW)}
+    last = _last_decided_at(request)
+    if last is not None:
+        return {"sweep": "photos", "sweep_at": _iso(last + deadlines.APPEAL_WINDOW)}
     return {}
+
+
+def _last_decided_at(request: OptOutRequest) -> datetime | None:
+    """When reviewers last decided about the case: an acceptance, a rejection, or the revocation after it."""
+    if request.revocation is not None and request.revocation.confirmed_at is not None:
+        return request.revocation.confirmed_at
+    return request.decision.at if request.decision else None
 
 
 def _case(item: dict[str, Any]) -> OptOutRequest:
@@ -197,7 +213,15 @@ def _case(item: dict[str, Any]) -> OptOutRequest:
         )
         if decision
         else None,
-        revocation=Revocation(**(revocation | {"at": datetime.fromisoformat(revocation["at"])}))
+        revocation=Revocation(
+            **(
+                revocation
+                | {
+                    "at": datetime.fromisoformat(revocation["at"]),
+                    "confirmed_at": _time(revocation.get("confirmed_at")),
+                }
+            )
+        )
         if revocation
         else None,
         withdrawn_at=_time(item.get("withdrawn_at")),
@@ -629,7 +653,7 @@ class Requests:
             row = TRANSITIONS.get((decision.step, case.status))
             if row is None or seen_version not in {None, case.version}:
                 raise _already(case)
-            if row.actor is Actor.OTHER_REVIEWER and case.decision and case.decision.reviewer == decision.reviewer:
+            if row.actor is Actor.OTHER_REVIEWER and decision.reviewer == _decided_against(case):
                 raise SameReviewer
             adding = exclusions_for(case, self.photos(case.id)) if row.effect is ListEffect.ADD else []
             after = replace(
@@ -639,6 +663,7 @@ class Requests:
                 decision=DecisionRecord(
                     decision.decision_id, decision.step, decision.reason, decision.text, decision.reviewer, now
                 ),
+                revocation=None,
                 exclusions=tuple(exclusion.exclusion_id for exclusion in adding),
             )
             changes: list[Change] = [Add(exclusion) for exclusion in adding]
@@ -696,7 +721,8 @@ class Requests:
                 raise _already(case)
             if case.revocation.reviewer == reviewer:
                 raise SameReviewer
-            after = replace(case, status=row.target, version=case.version + 1)
+            revocation = replace(case.revocation, confirmed_by=reviewer, confirmed_at=now)
+            after = replace(case, status=row.target, version=case.version + 1, revocation=revocation)
             moved = self._move(case, after, Step.REVOKE, reviewer, row.effect, [], now)
             if moved is not None:
                 return moved
@@ -835,6 +861,10 @@ class Requests:
         """Letters that have been due since before this time and are neither sent nor parked, the oldest first."""
         return [LetterKey.of_item(item["pk"], item["sk"]) for item in self._falling_due("letter", before, limit)]
 
+    def letter_forwarded(self, key: LetterKey, now: datetime) -> None:
+        """Note that a late letter is in the mail queue again, so that the next sweeps leave it to SQS."""
+        self._update_letter(key, "SET sweep_at = :next", {":next": _iso(now + LETTER_FORWARDED_AGAIN)}, "sweep")
+
     def claim_letter(self, key: LetterKey, now: datetime, lease: timedelta) -> DueLetter | None:
         """Take a letter for sending; for the time of the lease no other sender gets it.
 
@@ -878,17 +908,20 @@ class Requests:
     def letter_revived(self, key: LetterKey, now: datetime) -> None:
         """Make a parked letter due again."""
         self._update_letter(
-            key, "SET sweep = :letter, sweep_at = :now REMOVE parked_at", {":letter": "letter", ":now": _iso(now)}
+            key,
+            "SET sweep = :letter, sweep_at = :now REMOVE parked_at",
+            {":letter": "letter", ":now": _iso(now)},
+            "parked_at",
         )
 
-    def _update_letter(self, key: LetterKey, expression: str, values: dict[str, Any]) -> None:
-        """A sent letter stays sent, whatever a slower sender still has to say."""
+    def _update_letter(self, key: LetterKey, expression: str, values: dict[str, Any], having: str = "pk") -> None:
+        """Update a letter that has an attribute. A sent one stays sent, whatever a slower sender still has to say."""
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=to_attributes(key.keys),
                 UpdateExpression=expression,
-                ConditionExpression="attribute_exists(pk) AND attribute_not_exists(sent_at)",
+                ConditionExpression=f"attribute_exists({having}) AND attribute_not_exists(sent_at)",
                 ExpressionAttributeValues=to_attributes(values),
             )
         except self._client.exceptions.ConditionalCheckFailedException:
@@ -923,7 +956,7 @@ class Requests:
     def forget_photos(self, request_id: str, now: datetime) -> None:
         """Delete what was seen on the photos, and let the case itself fall due next."""
         case = self.get(request_id, now)
-        over = case.withdrawn_at or (case.decision.at if case.decision else now)
+        over = case.withdrawn_at or _last_decided_at(case) or now
         for item in self._items(request_id, "photo#"):
             self._client.delete_item(TableName=self._table, Key=to_attributes({"pk": item["pk"], "sk": item["sk"]}))
         self._update_case(
@@ -967,6 +1000,13 @@ def _already(case: OptOutRequest) -> AlreadyDecided:
     if case.status is Status.WITHDRAWN:
         return AlreadyDecided(case.status.value, None, case.withdrawn_at)
     return AlreadyDecided(case.status.value, decision.reviewer if decision else None, decision.at if decision else None)
+
+
+def _decided_against(case: OptOutRequest) -> str | None:
+    """The reviewer against whose decision an appeal goes: who rejected, or who proposed to revoke."""
+    if case.revocation is not None:
+        return case.revocation.reviewer
+    return case.decision.reviewer if case.decision else None
 
 
 def _refuse(case: OptOutRequest) -> Revocation:

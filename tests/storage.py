@@ -30,6 +30,8 @@ ENVIRONMENT = {
     "SUPPORT_ADDRESS": "help@example.org",
     "LETTERS_CONFIGURATION_SET": "Letters",
     "FALSE_EXCLUSIONS_PER_MILLION": "1000",
+    "POWERTOOLS_METRICS_NAMESPACE": "ImageOptout",
+    "POWERTOOLS_SERVICE_NAME": "unit",
     "CONSOLE_CLIENT_ID": "console",
     "CONSOLE_LOGIN_URL": "https://login.example.org",
 }

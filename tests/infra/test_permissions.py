@@ -61,7 +61,7 @@ REVIEWED: dict[str, dict[str, set[str]]] = {
         },
         "Mail": {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"},
         "StreamFailures": {"sqs:SendMessage"},
-        "Letters": {"ses:SendEmail"},
+        "Letters": {"ses:SendEmail", "ses:SendRawEmail"},
         "Retention": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
         "RetentionOfVersions": {"s3:ListBucket", "s3:ListBucketVersions"},
         "Links": {"secretsmanager:GetSecretValue"},

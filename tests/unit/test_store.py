@@ -323,6 +323,20 @@ def test_a_revocation_needs_two_reviewers(requests: Requests) -> None:
         requests.confirm_revocation(case.id, "ben", NOW)
 
 
+def test_an_appeal_against_a_revocation_is_decided_by_another_than_who_proposed_it(requests: Requests) -> None:
+    case = confirmed(requests)
+    accepted = requests.decide(case.id, decision(Step.ACCEPT), case.version, NOW)
+    requests.propose_revocation(case.id, revocation("anna"), accepted.version, NOW)
+    later = NOW + timedelta(days=100)
+    revoked = requests.confirm_revocation(case.id, "ben", later)
+    assert requests.falling_due("photos", NOW + deadlines.APPEAL_WINDOW) == [], "photos stay while an appeal is open"
+    with pytest.raises(SameReviewer):
+        requests.decide(case.id, decision(Step.ACCEPT_ON_APPEAL, "anna", "d2"), revoked.version, later)
+    again = requests.decide(case.id, decision(Step.ACCEPT_ON_APPEAL, "ben", "d2"), revoked.version, later)
+    assert again.revocation is None
+    assert in_force(again.exclusions)
+
+
 def test_a_proposed_revocation_can_be_dropped(requests: Requests) -> None:
     case = confirmed(requests)
     accepted = requests.decide(case.id, decision(Step.ACCEPT), case.version, NOW)
@@ -405,9 +419,19 @@ def test_a_failed_letter_can_be_claimed_at_once_and_a_parked_one_when_revived(re
     requests.letter_failed(key, NOW, final=True)
     assert requests.letters_due(NOW) == []
     assert requests.claim_letter(key, NOW, LEASE) is None
+    requests.letter_forwarded(key, NOW)
+    assert requests.letters_due(NOW + timedelta(days=1)) == []
     requests.letter_revived(key, NOW)
     assert requests.letters_due(NOW) == [key]
     assert requests.claim_letter(key, NOW, LEASE) is not None
+
+
+def test_a_late_letter_is_forwarded_once_while_sqs_has_it(requests: Requests) -> None:
+    confirmed(requests)
+    (key,) = requests.letters_due(NOW)
+    requests.letter_forwarded(key, NOW)
+    assert requests.letters_due(NOW + timedelta(minutes=19)) == []
+    assert requests.letters_due(NOW + timedelta(minutes=20)) == [key]
 
 
 def test_the_message_of_a_letter_leads_back_to_it() -> None:
