@@ -37,10 +37,10 @@ types: .venv/test.stamp ## mypy, strict
 	for handler in functions/*/handler.py; do $(BIN)/mypy "$$handler"; done
 
 unit: .venv/test.stamp ## the library, the template and the local tools; sockets closed
-	$(BIN)/pytest tests/unit tests/infra --disable-socket --allow-unix-socket
+	$(BIN)/pytest tests/unit tests/infra --numprocesses 2
 
 integration: .venv/test.stamp ## the real template and handlers on the embedded AWS
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest tests/integration --numprocesses 2 --dist loadfile
 
 browser: .venv/test.stamp chromium ## the whole story in Chromium, with JavaScript and without
 	$(BIN)/pytest tests/browser

@@ -176,10 +176,7 @@ def _result(given: Any, lookup: Lookup, current: Current, seen: set[str], late: 
         if item.id in seen:
             raise RequestInvalid({"id": "duplicate"})
         seen.add(item.id)
-        if late:
-            verdict = Verdict(Outcome.DEFER, Reason.TIME_BUDGET)
-        else:
-            verdict = current.list.check(_fingerprint(item, lookup.scopes), item.url, scopes=lookup.scopes)
+        verdict = Verdict(Outcome.DEFER, Reason.TIME_BUDGET) if late else _verdict(item, lookup.scopes, current)
     except ValidationError as error:
         return _invalid(name if known else None, *_problem(error.errors()[0], "item"))
     except RequestInvalid as error:
@@ -189,6 +186,16 @@ def _result(given: Any, lookup: Lookup, current: Current, seen: set[str], late: 
     except Exception:  # OpenCV fails in ways of its own; one picture that it cannot look at must not stop the others
         return _invalid(name if known else None, "item", "not_examined")
     return Result(id=item.id, retry_after_s=_RETRY_AFTER_S.get(verdict.reason), **verdict.to_dict())
+
+
+def _verdict(item: Item, scopes: list[Scope] | None, current: Current) -> Verdict:
+    """The list's verdict. Bytes that were sent may be those of a listed file, but that they are none says little: they
+    may be a rendition. So they can exclude, and only a SHA-256 that the caller names can clear."""
+    fingerprint = _fingerprint(item, scopes)
+    verdict = current.list.check(fingerprint, item.url, scopes=scopes)
+    if verdict.verdict is Outcome.ALLOW and item.picture is not None and item.sha256 is None:
+        return current.list.check(replace(fingerprint, sha256=None), item.url, scopes=scopes)
+    return verdict
 
 
 def _invalid(name: str | None, field: str, code: str) -> Result:
@@ -208,7 +215,7 @@ def _fingerprint(item: Item, scopes: list[Scope] | None) -> Fingerprint:
     signals = (item.url, item.sha256, item.pdq, item.pdq_quality, item.faces, item.picture)
     if all(signal is None for signal in signals):
         raise RequestInvalid({"item": "no_signal"})
-    if item.faces is not None and item.faces_model is None:
+    if item.faces and item.faces_model is None:
         # Vectors of two models can be compared and mean nothing; only the caller knows which one it used.
         raise RequestInvalid({"faces_model": "missing"})
     vectors = None if item.faces is None else [_vector(index, text) for index, text in enumerate(item.faces)]
@@ -216,8 +223,8 @@ def _fingerprint(item: Item, scopes: list[Scope] | None) -> Fingerprint:
         sha256=item.sha256,
         pdq=item.pdq,
         quality=item.pdq_quality,
-        # Another model's vectors are as good as none.
-        faces=vectors if item.faces_model == FACE_MODEL else None,
+        # Another model's vectors are as good as none; that a picture has no face, any model can say.
+        faces=vectors if item.faces_model == FACE_MODEL or not vectors else None,
         version=item.fingerprint_version or FINGERPRINT_VERSION,
     )
     if item.picture is None:

@@ -63,7 +63,7 @@ from optout.requests import (
     require_complete,
 )
 
-MAX_UPLOAD_BYTES = 25 * 1024 * 1024
+MAX_UPLOAD_BYTES = 25_000_000
 UPLOAD_LIFETIME_S = 15 * 60
 VIEW_LIFETIME_S = 5 * 60
 
@@ -334,22 +334,26 @@ class Requests:
     def __init__(
         self,
         table: str,
-        log: ExclusionLog,
+        log: ExclusionLog | None,
         client: Any,
         *,
         patience_s: float = HEAD_PATIENCE_S,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._table = table
-        self._log = log
+        self._given_log = log
         self._client = client
         self._patience_s = patience_s
         self._pause = pause
 
     @classmethod
     def from_settings(cls) -> Requests:
-        """The table of this deployment."""
-        return cls(settings.requests_table(), ExclusionLog.from_settings(), settings.aws("dynamodb"))
+        """The table of this deployment. Its log is opened when a step needs it: most functions may not even see it."""
+        return cls(settings.requests_table(), None, settings.aws("dynamodb"))
+
+    @property
+    def _log(self) -> ExclusionLog:
+        return self._given_log or ExclusionLog.from_settings()
 
     # ---- reads
 
@@ -1088,6 +1092,10 @@ class Photos:
         """Delete every version of an upload."""
         key = f"raw/{request_id}/{ticket}"
         self._delete(found for found in self._versions(key) if found["Key"] == key)
+
+    def discard_copy(self, request_id: str, picture_sha256: str) -> None:
+        """Delete a kept copy; the bucket forgets its old version a week later, or retention does before."""
+        self._client.delete_object(Bucket=self._bucket, Key=f"photos/{request_id}/{picture_sha256}.jpg")
 
     def view_url(self, request_id: str, picture_sha256: str) -> str:
         """A link to a kept copy that works for five minutes."""

@@ -24,7 +24,7 @@ from optout.exclusions.entry import (
     url_hash,
 )
 from optout.exclusions.index import CosineIndex, HammingIndex
-from optout.fingerprint import FINGERPRINT_VERSION, Fingerprint
+from optout.fingerprint import FINGERPRINT_VERSION, PDQ_MIN_QUALITY, Fingerprint
 from optout.fingerprint.faces import FACE_DIMENSIONS, FACE_MODEL, Face
 from optout.fingerprint.pdq import PDQ_RADIUS
 
@@ -47,6 +47,11 @@ def face_threshold(embeddings: int, false_exclusions_per_million: float = FALSE_
     """The cosine from which a face counts as an enrolled one, in a list of so many embeddings (people x photos)."""
     share = false_exclusions_per_million / 1e6
     return max(FACE_COSINE_FLOOR, FACE_COSINE_AT_ONE + FACE_COSINE_PER_DECADE * math.log10(max(1, embeddings) / share))
+
+
+# Renditions of pictures below PDQ_MIN_QUALITY (512 and 256 px, grey, JPEG 80) had at most 2 more than the original (24
+# blurred photographs); five times that much is a picture that was never plain.
+STRUCTURED_QUALITY = PDQ_MIN_QUALITY + 10
 
 
 class Outcome(StrEnum):
@@ -242,7 +247,11 @@ class _Signals:
                 by_code = any(len(shelf.codes) for shelf in shelves)
                 by_bytes = any(shelf.exact_only for shelf in shelves)
                 needs_code = by_code and self.code is None and not (self.fingerprint.plain and self.current)
-                needs_bytes = (by_bytes or self.fingerprint.plain) and self.fingerprint.sha256 is None
+                # A picture with clearly more structure is none of those that are listed by their bytes for lack of it.
+                structured = self.code is not None and (self.fingerprint.quality or 0) >= STRUCTURED_QUALITY
+                needs_bytes = (
+                    (by_bytes or self.fingerprint.plain) and not structured and self.fingerprint.sha256 is None
+                )
                 return ("sha256",) * needs_bytes + ("pdq",) * needs_code
             case Scope.FACE:
                 return () if self.faces is not None or not any(len(shelf.faces) for shelf in shelves) else ("faces",)

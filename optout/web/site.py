@@ -126,8 +126,12 @@ class Site:
         return http.see_other(f"{here}#photo-{ticket}")
 
     def remove_photo(self, draft_id: str, ticket: str, now: datetime) -> Response[Any]:
-        """Take a photo out of the draft."""
+        """Take a photo out of the draft, and its copy out of the bucket unless the same picture is there twice."""
+        before = {photo.ticket: photo.picture for photo in self.requests.photos(draft_id)}
         self.requests.remove_photo(draft_id, ticket, now)
+        removed = before.pop(ticket, None)
+        if removed is not None and removed not in before.values():
+            self.photos.discard_copy(draft_id, removed)
         return http.see_other(f"/opt-out/{draft_id}/photos")
 
     def _seen(self, draft_id: str, photo: Photo) -> dict[str, Any]:

@@ -263,7 +263,7 @@ def test_a_forged_redirect_changes_nothing(running: Running) -> None:
 
 def test_an_upload_larger_than_25_mb_is_refused_by_s3(running: Running) -> None:
     person = Requester(running, "large@people.example").begin("image")
-    posted = person.post_photo(person.ticket(), bytes(25 * 1024 * 1024 + 1))
+    posted = person.post_photo(person.ticket(), bytes(25_000_001))
     assert posted.status_code == 400
 
 

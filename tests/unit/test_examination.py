@@ -11,7 +11,8 @@ from PIL import Image
 from optout.errors import PhotoUnreadable
 from optout.examination import look_at
 from optout.fingerprint import FACE_MODEL, Fingerprint, faces
-from optout.fingerprint.image import REVIEW_SIDE
+from optout.fingerprint.image import MAX_BYTES, REVIEW_SIDE
+from optout.store import MAX_UPLOAD_BYTES
 from tests.pictures import picture
 
 
@@ -121,3 +122,7 @@ def test_what_is_no_picture_is_refused() -> None:
     with pytest.raises(PhotoUnreadable) as caught:
         look_at(b"%PDF-1.4", "ticket", faces=False)
     assert caught.value.code == "pdf"
+
+
+def test_the_bucket_takes_what_the_examination_takes() -> None:
+    assert MAX_UPLOAD_BYTES == MAX_BYTES

@@ -55,9 +55,9 @@ def picture(seed: int, form: str = "PNG") -> bytes:
 
 
 @cache
-def plain() -> bytes:
+def plain(colour: str = "white") -> bytes:
     out = io.BytesIO()
-    Image.new("RGB", (64, 64), "white").save(out, "PNG")
+    Image.new("RGB", (64, 64), colour).save(out, "PNG")
     return out.getvalue()
 
 
@@ -164,6 +164,7 @@ def test_faces_of_another_model_count_as_missing() -> None:
 def test_faces_of_an_unnamed_model_are_invalid() -> None:
     result = verdict(faces=[b64(vector(1))])
     assert (result.verdict, result.reason) == ("invalid", "faces_model:missing")
+    assert verdict(**(OTHER_SIGNALS | {"faces": [], "faces_model": None})).verdict == "allow"
 
 
 def test_signals_of_another_fingerprint_version_are_not_compared() -> None:
@@ -188,6 +189,15 @@ def test_a_plain_picture_is_told_by_its_bytes() -> None:
     assert verdict(picture=b64(plain()), exclusions=exclusions).verdict == "exclude"
     assert verdict(pdq="0" * 64, pdq_quality=0, exclusions=exclusions).missing == ["sha256"]
     assert verdict(pdq="0" * 64, pdq_quality=0, sha256="0" * 64, exclusions=exclusions).verdict == "allow"
+
+
+def test_bytes_that_were_sent_exclude_but_only_a_named_hash_clears_a_plain_picture() -> None:
+    exclusions = ExclusionList()
+    exclusions.add_image("plain", Fingerprint.of(plain(), faces=False))
+    another = b64(plain("grey"))
+    assert verdict(picture=another, exclusions=exclusions).missing == ["sha256"]
+    assert verdict(picture=another, sha256="0" * 64, exclusions=exclusions).verdict == "allow"
+    assert verdict(picture=b64(picture(2)), exclusions=exclusions).verdict == "allow"
 
 
 def test_a_pending_case_defers_until_a_person_has_decided() -> None:

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from optout import ExclusionList, Fingerprint
 from optout.errors import RequestInvalid
 from optout.exclusions.entry import FaceExclusion, ImageExclusion, LinkExclusion, Scope, State, url_hash
-from optout.exclusions.matcher import MAX_MATCHES, Outcome, Reason, Verdict, face_threshold
+from optout.exclusions.matcher import MAX_MATCHES, STRUCTURED_QUALITY, Outcome, Reason, Verdict, face_threshold
 from optout.fingerprint import FACE_MODEL, Face
 from tests.pictures import picture
 
@@ -296,7 +296,7 @@ def test_with_every_signal_a_stranger_is_allowed() -> None:
 
 @pytest.mark.parametrize("missing", ["sha256", "pdq", "faces", "url"])
 def test_without_one_needed_signal_nothing_is_allowed(missing: str) -> None:
-    signals = {"sha256": "ab" * 32, "pdq": "0f" * 32, "quality": 90, "faces": []}
+    signals = {"sha256": "ab" * 32, "pdq": "0f" * 32, "quality": STRUCTURED_QUALITY - 1, "faces": []}
     signals.pop(missing, None)
     url = None if missing == "url" else "https://example.org/"
     verdict = full_list().check(Fingerprint.from_signals(**signals), url)  # type: ignore[arg-type]
@@ -312,7 +312,10 @@ def test_signals_are_needed_only_for_what_is_on_the_list() -> None:
     assert said(excluded.check(Fingerprint.from_signals(pdq="0f" * 32, quality=90))) == ("allow", "no_match")
     assert excluded.check(Fingerprint.from_signals(sha256="ab" * 32)).missing == ("pdq",)
     excluded.add_image("case-2", plain(255))
-    assert excluded.check(Fingerprint.from_signals(pdq="0f" * 32, quality=90)).missing == ("sha256",)
+    for quality in (None, STRUCTURED_QUALITY - 1):
+        assert excluded.check(Fingerprint.from_signals(pdq="0f" * 32, quality=quality)).missing == ("sha256",)
+    structured = Fingerprint.from_signals(pdq="0f" * 32, quality=STRUCTURED_QUALITY)
+    assert said(excluded.check(structured)) == ("allow", "no_match")
     excluded.remove("case-1")
     assert said(excluded.check(Fingerprint.from_signals(sha256="ab" * 32))) == ("allow", "no_match")
 

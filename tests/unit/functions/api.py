@@ -5,25 +5,25 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import unescape
+from itertools import count
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from tests.unit.functions.events import Context
+
+_instances = count(1)
 FUNCTIONS = Path(__file__).parents[3] / "functions"
 # What Chromium sends with a navigation.
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-CONTEXT = SimpleNamespace(
-    function_name="unit",
-    memory_limit_in_mb=512,
-    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:unit",
-    aws_request_id="11111111-1111-1111-1111-111111111111",
-)
+CONTEXT = Context()
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class Answer:
 
 
 def load(name: str) -> ModuleType:
-    """A fresh import of functions/<name>/handler.py, as a new instance of the function makes it."""
+    """A new instance of a function, as a cold start makes one. Call it inside `storage()`: it sets `os.environ`."""
+    # Loggers are kept by service name, with the output of the test that made them: a name of its own for each.
+    os.environ["POWERTOOLS_SERVICE_NAME"] = f"{name}-{next(_instances)}"
     spec = importlib.util.spec_from_file_location(f"{name}_handler", FUNCTIONS / name / "handler.py")
     assert spec is not None
     assert spec.loader is not None

@@ -6,7 +6,6 @@ and cases, and counts on no empty table.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -21,7 +20,6 @@ from tests.unit.functions.api import Api, load
 def aws() -> Iterator[None]:
     """Tables, bucket and secret in moto."""
     with storage():
-        os.environ |= {"POWERTOOLS_METRICS_NAMESPACE": "ImageOptout", "POWERTOOLS_SERVICE_NAME": "unit"}
         yield
 
 

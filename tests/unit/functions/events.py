@@ -1,32 +1,10 @@
-"""What AWS hands to the functions."""
+"""What streams and queues hand to the functions, and the context that comes with it."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 from dataclasses import dataclass
-from itertools import count
-from types import ModuleType
 from typing import Any
-
-from local.place import REPOSITORY
-
-_instances = count(1)
-
-
-def load(function: str) -> ModuleType:
-    """A new instance of a function, as a cold start makes one. Call it inside `storage()`: it sets `os.environ`."""
-    path = REPOSITORY / "functions" / function / "handler.py"
-    # Loggers are kept by service name, with the output of the test that made them: a name of its own for each.
-    os.environ["POWERTOOLS_SERVICE_NAME"] = f"{function}-{next(_instances)}"
-    os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "ImageOptout"
-    spec = importlib.util.spec_from_file_location(f"{function}_handler", path)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass
@@ -42,23 +20,6 @@ class Context:
 
     def get_remaining_time_in_millis(self) -> int:
         return self.remaining_ms
-
-
-def rest_event(method: str, path: str, body: str | None = None, **headers: str) -> dict[str, Any]:
-    """A request through the REST API."""
-    return {
-        "httpMethod": method,
-        "path": path,
-        "resource": path,
-        "headers": headers,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "queryStringParameters": None,
-        "multiValueQueryStringParameters": None,
-        "pathParameters": None,
-        "requestContext": {"requestId": "request", "stage": "live", "path": path, "identity": {}},
-        "body": body,
-        "isBase64Encoded": False,
-    }
 
 
 def stream_record(pk: str, sk: str, name: str = "INSERT") -> dict[str, Any]:

@@ -19,7 +19,8 @@ from optout.exclusions.entry import LinkExclusion, State, url_hash
 from optout.exclusions.log import Add, Change, CurrentList, ExclusionLog, LogItem, Remove, Version
 from optout.lookups import MAX_BODY_BYTES, MAX_ITEMS
 from tests.storage import storage
-from tests.unit.functions.events import Context, load, metric_values, rest_event
+from tests.unit.functions.api import event, load
+from tests.unit.functions.events import Context, metric_values
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -32,9 +33,7 @@ def function(capsys: pytest.CaptureFixture[str]) -> Iterator[ModuleType]:
 
 def ask(function: ModuleType, body: Any, **headers: str) -> dict[str, Any]:
     text = body if isinstance(body, str) else json.dumps(body)
-    answer: dict[str, Any] = function.lambda_handler(
-        rest_event("POST", "/exclusions/check", text, **headers), Context()
-    )
+    answer: dict[str, Any] = function.lambda_handler(event("POST", "/exclusions/check", text, headers), Context())
     return answer
 
 
@@ -221,10 +220,9 @@ def test_a_body_that_is_too_large_is_told_the_limit(function: ModuleType) -> Non
 
 
 def test_a_body_may_come_in_base64(function: ModuleType) -> None:
-    event = rest_event("POST", "/exclusions/check", "eyJpdGVtcyI6IFtdfQ==") | {"isBase64Encoded": True}
-    assert function.lambda_handler(event, Context())["statusCode"] == 200
-    event["body"] = "%%%"
-    assert function.lambda_handler(event, Context())["statusCode"] == 400
+    encoded = event("POST", "/exclusions/check", "eyJpdGVtcyI6IFtdfQ==") | {"isBase64Encoded": True}
+    assert function.lambda_handler(encoded, Context())["statusCode"] == 200
+    assert function.lambda_handler(encoded | {"body": "%%%"}, Context())["statusCode"] == 400
 
 
 def test_a_full_lookup_is_answered_whole(function: ModuleType) -> None:

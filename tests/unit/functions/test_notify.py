@@ -20,7 +20,8 @@ from optout.mail.outbox import MAX_RECEIVES
 from optout.requests import Answers, Kind
 from optout.store import LETTER_GRACE, LetterKey, Requests
 from tests.storage import REGION, storage
-from tests.unit.functions.events import Context, load, metric_values, queue_record, stream_record
+from tests.unit.functions.api import load
+from tests.unit.functions.events import Context, metric_values, queue_record, stream_record
 
 # Planted, so that a test can look for them where they must not be.
 PERSONAL = ("Adalbert", "Lovelace", "ada@example.org", "+49301234567", "my secret story", "https://a.example/1")
@@ -175,6 +176,6 @@ def test_it_needs_nothing_of_the_vision_layer() -> None:
     """In AWS this function has no numpy, Pillow or OpenCV."""
     code = (
         "import sys; [sys.modules.__setitem__(name, None) for name in ('numpy', 'PIL', 'cv2')];"
-        "from tests.unit.functions.events import load; load('notify')"
+        "from tests.unit.functions.api import load; load('notify')"
     )
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=60)  # noqa: S603
