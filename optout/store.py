@@ -865,9 +865,14 @@ class Requests:
         """Letters that have been due since before this time and are neither sent nor parked, the oldest first."""
         return [LetterKey.of_item(item["pk"], item["sk"]) for item in self._falling_due("letter", before, limit)]
 
-    def letter_forwarded(self, key: LetterKey, now: datetime) -> None:
-        """Note that a late letter is in the mail queue again, so that the next sweeps leave it to SQS."""
-        self._update_letter(key, "SET sweep_at = :next", {":next": _iso(now + LETTER_FORWARDED_AGAIN)}, "sweep")
+    def forward_letter(self, key: LetterKey, now: datetime) -> bool:
+        """Take a late letter for forwarding; the next sweeps leave it to SQS. False while a sender has it."""
+        return self._update_letter(
+            key,
+            "SET sweep_at = :next",
+            {":next": _iso(now + LETTER_FORWARDED_AGAIN), ":now": _iso(now)},
+            "attribute_exists(sweep) AND (attribute_not_exists(claimed_until) OR claimed_until <= :now)",
+        )
 
     def claim_letter(self, key: LetterKey, now: datetime, lease: timedelta) -> DueLetter | None:
         """Take a letter for sending; for the time of the lease no other sender gets it.
@@ -915,21 +920,24 @@ class Requests:
             key,
             "SET sweep = :letter, sweep_at = :now REMOVE parked_at",
             {":letter": "letter", ":now": _iso(now)},
-            "parked_at",
+            "attribute_exists(parked_at)",
         )
 
-    def _update_letter(self, key: LetterKey, expression: str, values: dict[str, Any], having: str = "pk") -> None:
-        """Update a letter that has an attribute. A sent one stays sent, whatever a slower sender still has to say."""
+    def _update_letter(
+        self, key: LetterKey, expression: str, values: dict[str, Any], condition: str = "attribute_exists(pk)"
+    ) -> bool:
+        """Update a letter on a condition. A sent one stays sent, whatever a slower sender still has to say."""
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=to_attributes(key.keys),
                 UpdateExpression=expression,
-                ConditionExpression=f"attribute_exists({having}) AND attribute_not_exists(sent_at)",
+                ConditionExpression=f"{condition} AND attribute_not_exists(sent_at)",
                 ExpressionAttributeValues=to_attributes(values),
             )
         except self._client.exceptions.ConditionalCheckFailedException:
-            return
+            return False
+        return True
 
     # ---- retention
 

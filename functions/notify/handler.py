@@ -76,10 +76,8 @@ def deliver(records: list[dict[str, Any]], context: LambdaContext) -> dict[str, 
 def sweep_letters() -> dict[str, Any]:
     """Letters that should have been sent by now go to the mail queue again; whoever sends them first, wins."""
     now, requests = datetime.now(UTC), Requests.from_settings()
-    late = requests.letters_due(now - LETTER_GRACE)
+    late = [letter for letter in requests.letters_due(now - LETTER_GRACE) if requests.forward_letter(letter, now)]
     outbox.forward(late)
-    for letter in late:
-        requests.letter_forwarded(letter, now)
     metrics.add_metric("LettersLate", MetricUnit.Count, len(late))
     return {"late": len(late)}
 

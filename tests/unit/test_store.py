@@ -419,8 +419,7 @@ def test_a_failed_letter_can_be_claimed_at_once_and_a_parked_one_when_revived(re
     requests.letter_failed(key, NOW, final=True)
     assert requests.letters_due(NOW) == []
     assert requests.claim_letter(key, NOW, LEASE) is None
-    requests.letter_forwarded(key, NOW)
-    assert requests.letters_due(NOW + timedelta(days=1)) == []
+    assert not requests.forward_letter(key, NOW)
     requests.letter_revived(key, NOW)
     assert requests.letters_due(NOW) == [key]
     assert requests.claim_letter(key, NOW, LEASE) is not None
@@ -429,9 +428,11 @@ def test_a_failed_letter_can_be_claimed_at_once_and_a_parked_one_when_revived(re
 def test_a_late_letter_is_forwarded_once_while_sqs_has_it(requests: Requests) -> None:
     confirmed(requests)
     (key,) = requests.letters_due(NOW)
-    requests.letter_forwarded(key, NOW)
+    requests.claim_letter(key, NOW - LEASE / 2, LEASE)
+    assert not requests.forward_letter(key, NOW), "a sender has it"
+    assert requests.forward_letter(key, NOW + LEASE / 2)
     assert requests.letters_due(NOW + timedelta(minutes=19)) == []
-    assert requests.letters_due(NOW + timedelta(minutes=20)) == [key]
+    assert requests.letters_due(NOW + timedelta(minutes=21)) == [key]
 
 
 def test_the_message_of_a_letter_leads_back_to_it() -> None:
