@@ -1,0 +1,75 @@
+"""A request's whole life in a browser, with JavaScript and without."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from playwright.sync_api import expect
+
+from local.actors import Crawler
+from local.demo import ELSEWHERE
+from local.running import Running
+from optout import deadlines
+from optout.requests import Kind
+from optout.web import wording
+from tests.browser.conftest import OpenBrowser
+from tests.browser.visitor import Visitor
+from tests.pictures import picture
+
+
+def test_a_picture_is_asked_for_decided_and_withdrawn(
+    visitor: Visitor, open_browser: OpenBrowser, running: Running
+) -> None:
+    page, crawler = visitor.page, Crawler(running)
+    # Two pictures, so that neither run can meet the other's exclusion.
+    photo = picture("rocket.jpg" if visitor.javascript else "chelsea.png")
+    email = f"picture{visitor.javascript}@people.example".lower()
+    assert crawler.verdict(photo, ELSEWHERE)["verdict"] == "allow"
+
+    visitor.open_form("A picture and all its copies")
+    visitor.fill(email)
+    visitor.onward()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Add the picture")
+    visitor.choose_photo(photo)
+    if visitor.javascript:
+        expect(page.get_by_role("img", name="The photo you chose")).to_be_visible()
+    visitor.send_photo()
+    expect(page.locator(".photo-card")).to_contain_text("We can recognise this picture and its copies.")
+    expect(page.get_by_role("img", name="Photo 1, as it reached us")).to_have_js_property("complete", True)
+
+    page.get_by_role("link", name="Continue").click()
+    page.get_by_role("link", name=re.compile("Change your answer to: .*[Nn]ame")).first.click()
+    expect(page.get_by_label("Email address")).to_have_value(email)
+    page.get_by_label("First name").fill("Augusta")
+    visitor.onward()
+    expect(page.locator("dl.answers")).to_contain_text("Augusta Lovelace")
+    number = visitor.send_request()
+    due = wording.date(deadlines.due(Kind.IMAGE, "DE", datetime.now(UTC)).at)
+    expect(page.locator("main")).to_contain_text(due)
+
+    visitor.open_letter(email, 1)
+    expect(page.locator("pre")).to_contain_text(number)
+    visitor.open_status(email)
+    expect(page.locator("main")).to_contain_text("Waiting for our decision")
+    status = page.url
+
+    reviewer = open_browser()
+    reviewer.sign_in("anna")
+    reviewer.open_case(number)
+    expect(reviewer.page.locator("img[data-photo]")).to_have_count(0)
+    reviewer.page.get_by_role("button", name="Show photo 1").click()
+    expect(reviewer.page.get_by_role("img", name="Photo 1 of this case")).to_be_visible()
+    reviewer.take_step("^Accept$", "It is the requester's picture", "", "Accept and exclude")
+    expect(reviewer.page.get_by_role("status").first).to_contain_text("Accepted. It is on the exclusion list now.")
+    assert crawler.verdict(photo, ELSEWHERE)["verdict"] == "exclude"
+
+    visitor.open_letter(email, 2)
+    expect(page.locator("pre")).to_contain_text("The picture is yours.")
+    page.goto(status)
+    expect(page.locator("main")).to_contain_text("The picture is yours.")
+    page.get_by_role("link", name="Withdraw this request").click()
+    assert crawler.verdict(photo, ELSEWHERE)["verdict"] == "exclude"
+    page.get_by_role("button", name="Withdraw my request").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You have withdrawn your request")
+    assert crawler.verdict(photo, ELSEWHERE)["verdict"] == "allow"

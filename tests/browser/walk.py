@@ -1,0 +1,100 @@
+"""The way past every page of the public site and the console: for checks of each page, and for screenshots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from playwright.sync_api import expect
+
+from local.actors import Requester, Reviewer
+from tests.browser.visitor import Visitor
+from tests.integration.test_story import beside
+from tests.pictures import picture
+
+
+def public_pages(visitor: Visitor, email: str) -> Iterator[str]:
+    """Opens every page that a requester can come to, one after the other; the name of each while it is open."""
+    page = visitor.page
+    for path, name in (("/", "start"), ("/help", "help"), ("/privacy", "privacy")):
+        page.goto(path)
+        yield name
+    page.goto("/status/forged.token.here")
+    yield "error"
+    for kind in ("links", "image", "face"):
+        page.goto(f"/opt-out?kind={kind}")
+        yield f"form-{kind}"
+    visitor.onward()
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield "form-errors"
+    visitor.fill(email)
+    visitor.onward()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Add photos of your face")
+    yield "photos-none-yet"
+    visitor.upload(b"%PDF-1.7 not a picture")
+    yield "photos-unreadable"
+    visitor.upload(beside(picture("obama3.jpg"), picture("biden.jpg")))
+    yield "photos-two-faces"
+    page.get_by_label("Face 1").check()
+    page.get_by_role("button", name="This is me").click()
+    expect(page.get_by_text("You chose face 1.")).to_be_visible()
+    visitor.upload(picture("coffee.png"))
+    expect(page.get_by_text("We see no face in this photo.")).to_be_visible()
+    yield "photos-no-face"
+    page.get_by_role("link", name="Continue").click()
+    expect(page.get_by_role("button", name="Send my request")).to_be_visible()
+    yield "check"
+    number = visitor.send_request()
+    yield "done"
+    visitor.open_letter(email, 1)
+    yield "letter"
+    visitor.open_status(email)
+    expect(page.get_by_text("Waiting for our decision")).to_be_visible()
+    status = page.url
+    yield "status"
+    Reviewer(visitor.running, "anna").accept(number)
+    page.goto(status)
+    expect(page.get_by_text("What it covers")).to_be_visible()
+    yield "status-accepted"
+    page.get_by_role("link", name="Withdraw this request").click()
+    expect(page.get_by_role("button", name="Withdraw my request")).to_be_visible()
+    yield "withdraw"
+    page.get_by_role("button", name="Withdraw my request").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You have withdrawn your request")
+    yield "withdrawn"
+
+
+def console_pages(anna: Visitor, ben: Visitor, email: str) -> Iterator[tuple[Visitor, str]]:
+    """Opens every view of the console; whose browser shows it, and its name."""
+    person = Requester(anna.running, email)
+    number = person.file("face", picture("obama.jpg"), picture("astronaut.png"))
+    rejected = Requester(anna.running, f"other.{email}").file("links", links="https://gossip.example/p/1")
+    anna.page.goto("/console")
+    yield anna, "console-welcome"
+    anna.sign_in("anna")
+    yield anna, "console-queue"
+    anna.open_case(number)
+    yield anna, "console-case"
+    anna.page.get_by_role("button", name="Show photo 1").click()
+    expect(anna.page.get_by_role("img", name="Photo 1 of this case")).to_have_js_property("complete", True)
+    yield anna, "console-case-photo"
+    anna.page.locator("summary", has_text="Reject").click()
+    yield anna, "console-reject"
+    ben.sign_in("ben")
+    ben.open_case(number)
+    anna.take_step("^Accept$", "It shows the requester", "", "Accept and exclude")
+    expect(anna.page.get_by_text("Accepted. It is on the exclusion list now.")).to_be_visible()
+    yield anna, "console-accepted"
+    ben.take_step("^Reject$", "Not found in the search", "We did not find it.", "Reject")
+    expect(ben.page.get_by_role("alert")).to_contain_text("Accepted by anna")
+    yield ben, "console-second"
+    anna.page.get_by_role("link", name="On the exclusion list").click()
+    expect(anna.page.get_by_role("heading", level=1)).to_contain_text("On the exclusion list")
+    yield anna, "console-exclusions"
+    anna.open_case(number)
+    anna.take_step("revoke", "Excludes other people", "It also hits other people.", "Propose to revoke")
+    expect(anna.page.get_by_text("Another reviewer must confirm it: you proposed it.")).to_be_visible()
+    yield anna, "console-proposed"
+    Reviewer(anna.running, "anna").reject(rejected, "The page shows a public debate.")
+    anna.find_case(rejected)
+    yield anna, "console-rejected"
+    person.withdraw()
