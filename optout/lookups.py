@@ -41,6 +41,7 @@ TIME_BUDGET_S = 20.0
 # When asking again can bring another answer. Missing signals do not appear by waiting.
 _RETRY_AFTER_S = {
     Reason.PENDING_CASE: 86_400,  # a person decides within days
+    Reason.SUSPENDED: 3_600,  # somebody is looking into it
     Reason.MODEL_MISMATCH: 3_600,  # ends with the deployment that is under way
     Reason.TIME_BUDGET: 1,
 }

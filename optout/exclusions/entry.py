@@ -31,10 +31,12 @@ class Scope(StrEnum):
 
 
 class State(StrEnum):
-    """Whether a case is decided. Pending exclusions hold a picture back; only accepted ones exclude it."""
+    """Whether a case is decided, and whether its decision is in doubt. Only accepted exclusions exclude; pending and
+    suspended ones hold a picture back."""
 
     ACCEPTED = "accepted"
     PENDING = "pending"
+    SUSPENDED = "suspended"
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,24 @@ class Remove:
     exclusion_id: str
 
 
-Change = Add | Remove
+@dataclass(frozen=True)
+class Suspend:
+    """An accepted exclusion holds back instead of excluding, until it is resumed or removed."""
+
+    exclusion_id: str
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A suspended exclusion excludes again."""
+
+    exclusion_id: str
+
+
+Change = Add | Remove | Suspend | Resume
+
+# How the changes that only name an exclusion stand in the log.
+_NAMED: dict[str, type[Remove | Suspend | Resume]] = {"remove": Remove, "suspend": Suspend, "resume": Resume}
 
 
 @dataclass(frozen=True)
@@ -122,14 +139,16 @@ def _weight(value: Any) -> int:
 def _write_change(change: Change) -> dict[str, Any]:
     if isinstance(change, Add):
         return {"op": "add", "exclusion": to_item(change.exclusion)}
-    return {"op": "remove", "exclusion_id": change.exclusion_id}
+    op = next(name for name, kind in _NAMED.items() if isinstance(change, kind))
+    return {"op": op, "exclusion_id": change.exclusion_id}
 
 
 def _read_change(item: dict[str, Any]) -> Change:
     if item["op"] == "add":
         return Add(from_item(item["exclusion"]))
-    if item["op"] == "remove":
-        return Remove(item["exclusion_id"])
+    if item["op"] in _NAMED:
+        return _NAMED[item["op"]](item["exclusion_id"])
+    # Skipping it would answer from another list than the one that was decided.
     raise UnknownEntry(item["op"])
 
 
@@ -281,8 +300,13 @@ class CurrentList:
             if item.seq != self._applied.seq + 1:
                 return
             for change in item.changes:
-                if isinstance(change, Add):
-                    self._list.add(change.exclusion)
-                else:
-                    self._list.remove(change.exclusion_id)
+                match change:
+                    case Add():
+                        self._list.add(change.exclusion)
+                    case Remove():
+                        self._list.remove(change.exclusion_id)
+                    case Suspend():
+                        self._list.suspend(change.exclusion_id)
+                    case Resume():
+                        self._list.resume(change.exclusion_id)
             self._applied = Version(self._applied.epoch, item.seq)

@@ -1,14 +1,14 @@
 """What a lookup answers: is this picture, this face or this address excluded?
 
-Accepted and pending exclusions are searched apart, so that one never masks the other. `allow` is said only when every
-signal that the list needs was given; whatever cannot be answered surely is `defer`.
+Accepted, pending and suspended exclusions are searched apart, so that one never masks the other. `allow` is said only
+when every signal that the list needs was given; whatever cannot be answered surely is `defer`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -65,10 +65,11 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why. The first two come with `matches`."""
+    """Why. The first three come with `matches`."""
 
     MATCH = "match"
     PENDING_CASE = "pending_case"
+    SUSPENDED = "suspended"
     NO_MATCH = "no_match"
     MISSING_SIGNALS = "missing_signals"
     MODEL_MISMATCH = "model_mismatch"
@@ -125,10 +126,10 @@ class ExclusionList:
         if not 0 < false_exclusions_per_million <= 1e6:
             raise ValueError("false_exclusions_per_million must be above 0 and at most 1,000,000")
         self._per_million = false_exclusions_per_million
-        self._shelves = {State.ACCEPTED: _Shelf(), State.PENDING: _Shelf()}
+        self._shelves = {state: _Shelf() for state in State}
 
     def __len__(self) -> int:
-        """Number of exclusions, accepted and pending; what was added under one id counts once."""
+        """Number of exclusions of every state; what was added under one id counts once."""
         return len(self._ids())
 
     def counts(self) -> dict[Scope, int]:
@@ -142,9 +143,10 @@ class ExclusionList:
 
     def add(self, exclusion: Exclusion) -> None:
         """Put an exclusion on the list. More under the same id adds to it; the same again changes nothing. Once an
-        accepted one is added, the pending ones of its id are gone: the case has been decided."""
+        accepted one is added, the pending and suspended ones of its id are gone: the case has been decided."""
         if exclusion.state is State.ACCEPTED:
             self._shelves[State.PENDING].remove(exclusion.exclusion_id)
+            self._shelves[State.SUSPENDED].remove(exclusion.exclusion_id)
         self._shelves[exclusion.state].add(exclusion)
 
     def add_image(self, exclusion_id: str, fingerprint: Fingerprint) -> None:
@@ -171,6 +173,20 @@ class ExclusionList:
         for shelf in self._shelves.values():
             shelf.remove(exclusion_id)
 
+    def suspend(self, exclusion_id: str) -> None:
+        """Let an accepted exclusion hold back instead of exclude. Unknown or suspended ids stay as they are."""
+        self._move(exclusion_id, State.ACCEPTED, State.SUSPENDED)
+
+    def resume(self, exclusion_id: str) -> None:
+        """Let a suspended exclusion exclude again. What is not suspended stays as it is."""
+        self._move(exclusion_id, State.SUSPENDED, State.ACCEPTED)
+
+    def _move(self, exclusion_id: str, source: State, target: State) -> None:
+        held = list(self._shelves[source].held.get(exclusion_id, ()))
+        self._shelves[source].remove(exclusion_id)
+        for exclusion in held:
+            self._shelves[target].add(replace(exclusion, state=target))
+
     def check(
         self, fingerprint: Fingerprint | None, url: str | None = None, *, scopes: Iterable[Scope | str] | None = None
     ) -> Verdict:
@@ -181,8 +197,9 @@ class ExclusionList:
         asked = tuple(Scope) if scopes is None else tuple(scope for scope in Scope if scope in set(map(Scope, scopes)))
         signals = _Signals(fingerprint or Fingerprint(), None if url is None else url_hash(url))
         accepted, pending = self._shelves[State.ACCEPTED], self._shelves[State.PENDING]
-        missing = {scope: signals.missing(scope, accepted, pending) for scope in asked}
-        foreign = Scope.FACE in asked and bool(accepted.foreign or pending.foreign)
+        suspended = self._shelves[State.SUSPENDED]
+        missing = {scope: signals.missing(scope, accepted, pending, suspended) for scope in asked}
+        foreign = Scope.FACE in asked and any(shelf.foreign for shelf in (accepted, pending, suspended))
         coverage = tuple(scope for scope in asked if not missing[scope] and not (scope is Scope.FACE and foreign))
 
         matches = accepted.search(signals, asked, self._cosine(accepted))
@@ -192,6 +209,10 @@ class ExclusionList:
         waiting = pending.search(signals, asked, self._cosine(pending))
         if waiting:
             return Verdict(Outcome.DEFER, Reason.PENDING_CASE, waiting, lacking, coverage)
+        # At the threshold of the list it is off for the moment: alone it would have a lower one, and hold back more.
+        doubtful = suspended.search(signals, asked, max(self._cosine(accepted), self._cosine(suspended)))
+        if doubtful:
+            return Verdict(Outcome.DEFER, Reason.SUSPENDED, doubtful, lacking, coverage)
         if foreign:
             return Verdict(Outcome.DEFER, Reason.MODEL_MISMATCH, (), lacking, coverage)
         if lacking:

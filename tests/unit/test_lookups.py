@@ -408,6 +408,7 @@ def test_crawlers_are_told_what_to_do_with_every_verdict_and_reason() -> None:
     for reason, outcome in {
         Reason.MATCH: Outcome.EXCLUDE,
         Reason.PENDING_CASE: Outcome.DEFER,
+        Reason.SUSPENDED: Outcome.DEFER,
         Reason.NO_MATCH: Outcome.ALLOW,
         Reason.MISSING_SIGNALS: Outcome.DEFER,
         Reason.MODEL_MISMATCH: Outcome.DEFER,

@@ -14,7 +14,20 @@ from hypothesis import strategies as st
 
 from optout.errors import DecisionTooLarge, NotFresh, RequestInvalid
 from optout.exclusions.entry import FaceExclusion, LinkExclusion, State, url_hash
-from optout.exclusions.log import REREADS, START, Add, Change, CurrentList, ExclusionLog, LogItem, Remove, Version
+from optout.exclusions.log import (
+    REREADS,
+    START,
+    Add,
+    Change,
+    CurrentList,
+    ExclusionLog,
+    LogItem,
+    Remove,
+    Resume,
+    Suspend,
+    Version,
+    to_attributes,
+)
 from optout.exclusions.matcher import ExclusionList
 from optout.fingerprint import Fingerprint
 from optout.settings import aws
@@ -79,6 +92,34 @@ def test_what_is_written_is_read_by_the_next_lookup(log: ExclusionLog) -> None:
     assert listed(seen.list, "b")
     append(log, Remove("a"))
     assert not listed(copy.refresh().list, "a")
+
+
+def test_a_suspension_is_a_change_of_the_list_like_any_other(log: ExclusionLog) -> None:
+    early = current(log)
+    append(log, link("a"), link("b"))
+    early.refresh()
+    append(log, Suspend("a"))
+    for copy in (early, current(log)):
+        seen = copy.refresh()
+        assert seen.version == Version(1, 2)
+        assert (listed(seen.list, "a"), listed(seen.list, "b")) == (False, True)
+        verdict = seen.list.check(Fingerprint.from_signals(), "https://example.org/a", scopes=["link"])
+        assert (verdict.verdict, verdict.reason) == ("defer", "suspended")
+    append(log, Resume("a"))
+    assert listed(early.refresh().list, "a")
+
+
+def test_a_change_that_this_software_does_not_know_is_refused_and_not_skipped(log: ExclusionLog) -> None:
+    """So did the software that knew no suspension: it answered 503 until it was replaced."""
+    copy = current(log)
+    append(log, link("a"))
+    copy.refresh()
+    writes = log.writes([Suspend("a")], log.head(), NOW)
+    writes[0]["Put"]["Item"]["changes"] = to_attributes({"c": [{"op": "mend", "exclusion_id": "a"}]})["c"]
+    aws("dynamodb").transact_write_items(TransactItems=writes)
+    for _ in range(2):
+        with pytest.raises(NotFresh):
+            copy.refresh()
 
 
 def test_of_two_writers_at_the_same_head_one_wins(log: ExclusionLog) -> None:

@@ -397,6 +397,70 @@ def test_an_accepted_case_is_no_longer_pending() -> None:
 # --- the list itself --------------------------------------------------------------------------------------------------
 
 
+def test_a_suspended_exclusion_holds_back_until_it_is_resumed() -> None:
+    excluded = ExclusionList()
+    excluded.add_image("case-1", of("coffee.png"))
+    excluded.add_image("case-1", of("rocket.jpg"))
+    excluded.add_face("case-2", face(1))
+    excluded.add_link("case-3", LINK)
+    for case in ("case-1", "case-2", "case-3"):
+        excluded.suspend(case)
+        excluded.suspend(case)
+    seen = Fingerprint.from_signals(faces=[face(1).embedding])
+    questions = [(of("coffee.png"), None, "image"), (of("rocket.jpg"), None, "image"), (seen, None, "face")]
+    for fingerprint, url, scope in [*questions, (Fingerprint(), LINK, "link")]:
+        verdict = excluded.check(fingerprint, url, scopes=[scope])
+        assert said(verdict) == ("defer", "suspended")
+        assert verdict.matches
+    assert len(excluded) == 3
+    for case in ("case-1", "case-2", "case-3"):
+        excluded.resume(case)
+        excluded.resume(case)
+    for fingerprint, url, scope in [*questions, (Fingerprint(), LINK, "link")]:
+        assert said(excluded.check(fingerprint, url, scopes=[scope])) == ("exclude", "match")
+
+
+def test_a_suspended_entry_masks_no_accepted_one_and_needs_its_signals_too() -> None:
+    excluded = ExclusionList()
+    excluded.add_image("case-1", of("coffee.png"))
+    excluded.add_image("case-2", of("coffee.png"))
+    excluded.suspend("case-1")
+    verdict = excluded.check(of("coffee.png"), scopes=["image"])
+    assert said(verdict) == ("exclude", "match")
+    assert {match.exclusion_id for match in verdict.matches} == {"case-2"}
+    excluded.remove("case-2")
+    assert said(excluded.check(Fingerprint(), scopes=["image"])) == ("defer", "missing_signals")
+
+
+def test_a_suspended_face_holds_back_no_more_than_it_excluded() -> None:
+    """Alone it would have the threshold of a list of one, and defer many whom it never excluded."""
+    excluded = ExclusionList(false_exclusions_per_million=1)
+    for number in range(1_000):
+        excluded.add_face(f"person-{number}", face(number))
+    between = (face_threshold(1, 1) + excluded.face_threshold) / 2
+    seen = Fingerprint.from_signals(faces=[face(-1 % 2**32, towards=face(0), cosine=between).embedding])
+    assert said(excluded.check(seen, scopes=["face"])) == ("allow", "no_match")
+    excluded.suspend("person-0")
+    assert said(excluded.check(seen, scopes=["face"])) == ("allow", "no_match")
+
+
+def test_unknown_and_pending_exclusions_cannot_be_suspended_and_removed_ones_not_resumed() -> None:
+    excluded = ExclusionList()
+    excluded.suspend("nobody")
+    excluded.resume("nobody")
+    assert len(excluded) == 0
+    excluded.add(image_entry("case-1", "coffee.png", State.PENDING))
+    excluded.suspend("case-1")
+    excluded.resume("case-1")
+    assert said(excluded.check(of("coffee.png"), scopes=["image"])) == ("defer", "pending_case")
+    excluded.add(image_entry("case-1", "coffee.png", State.ACCEPTED))
+    excluded.suspend("case-1")
+    excluded.remove("case-1")
+    excluded.resume("case-1")
+    assert len(excluded) == 0
+    assert said(excluded.check(of("coffee.png"), scopes=["image"])) == ("allow", "no_match")
+
+
 def test_a_removed_exclusion_is_gone_from_every_scope() -> None:
     excluded = ExclusionList()
     excluded.add_image("case-1", of("coffee.png"))
