@@ -42,12 +42,19 @@ def main(arguments: list[str]) -> int:
 
 
 def shoot(folder: Path, pages: Iterable[tuple[Page, str]]) -> None:
-    """Each page in both widths, in full height."""
+    """Each page in both widths, in full height.
+
+    The window is made as high as the page: frames below its edge are not drawn, and what sticks to the top would hang
+    in the middle.
+    """
     for page, name in pages:
         page.wait_for_load_state("networkidle")
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
-            page.screenshot(path=folder / f"{name}-{width}.png", full_page=True)
+            needed = int(page.evaluate("document.scrollingElement.scrollHeight"))
+            page.set_viewport_size({"width": width, "height": max(height, needed)})
+            page.evaluate("scrollTo(0, 0)")
+            page.screenshot(path=folder / f"{name}-{width}.png")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
+from local.running import Running
 from tests.browser.conftest import OpenBrowser
 from tests.browser.visitor import Visitor
 from tests.pictures import picture
@@ -69,29 +70,49 @@ def test_an_unreadable_photo_is_explained_and_the_others_stay(visitor: Visitor) 
     expect(page.locator("dl.answers .thumbs img")).to_have_count(1)
 
 
-@pytest.mark.parametrize(
-    ("name", "size", "sentence"),
-    [
-        ("IMG_0001.HEIC", 100, "This is a HEIC photo"),
-        ("empty.jpg", 0, "The file is empty"),
-        ("large.jpg", 25_000_001, "larger than 25 MB"),
-    ],
-)
-def test_what_cannot_be_sent_is_said_before_it_is_sent(
-    open_browser: OpenBrowser, tmp_path: Path, name: str, size: int, sentence: str
-) -> None:
+def test_what_cannot_be_sent_is_said_before_it_is_sent(open_browser: OpenBrowser, tmp_path: Path) -> None:
     visitor = open_browser()
     visitor.page.goto("/opt-out?kind=image")
     visitor.fill("early@people.example")
     visitor.onward()
-    file = tmp_path / name
-    file.write_bytes(bytes(size))
-    visitor.page.locator("#file").set_input_files(file)
-    expect(visitor.page.locator("#file-error")).to_contain_text(sentence)
     here = visitor.page.url
-    visitor.page.get_by_role("button", name="Send this photo").click()
-    expect(visitor.page.locator("#file")).to_be_focused()
+    for name, size, sentence in (
+        ("IMG_0001.HEIC", 100, "This is a HEIC photo"),
+        ("empty.jpg", 0, "The file is empty"),
+        ("large.jpg", 25_000_001, "larger than 25 MB"),
+    ):
+        file = tmp_path / name
+        file.write_bytes(bytes(size))
+        visitor.page.locator("#file").set_input_files(file)
+        expect(visitor.page.locator("#file-error")).to_contain_text(sentence)
+        visitor.page.get_by_role("button", name="Send this photo").click()
+        expect(visitor.page.locator("#file")).to_be_focused()
+        visitor.page.locator("h1").click()
     assert visitor.page.url == here
+    assert visitor.refused == []
+
+
+def test_a_photo_that_a_script_may_not_send_goes_as_a_plain_form(open_browser: OpenBrowser, running: Running) -> None:
+    visitor = open_browser()
+    page = visitor.page
+    page.goto("/opt-out?kind=image")
+    visitor.fill("fallback@people.example")
+    visitor.onward()
+    stopped: list[str] = []
+
+    def stop(route: Route) -> None:
+        if route.request.resource_type == "xhr":
+            stopped.append(route.request.method)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route(f"{running.place.endpoint}/**", stop)
+    visitor.upload(picture("coffee.png"))
+    expect(page.locator(".photo-card")).to_have_count(1)
+    assert stopped == ["POST"]
+    assert any("ERR_FAILED" in complaint for complaint in visitor.complaints)
+    visitor.complaints.clear()
 
 
 @pytest.mark.parametrize("path", ["/status/forged.token.here", "/opt-out/AAAAAAAAAAAAAAAAAAAAAA/check"])
