@@ -18,8 +18,9 @@ from optout.requests import OptOutRequest
 _STATUS_LIFETIME_S = int(deadlines.CASE_KEPT.total_seconds())
 
 
-def _serializer(secret: str) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(secret, salt="status", signer_kwargs={"digest_method": hashlib.sha256})
+def _serializer(*secrets: str) -> URLSafeTimedSerializer:
+    # It wants the newest last, signs with that one, and accepts all.
+    return URLSafeTimedSerializer(secrets[::-1], salt="status", signer_kwargs={"digest_method": hashlib.sha256})
 
 
 def status_token(request: OptOutRequest, secret: str) -> str:
@@ -27,13 +28,13 @@ def status_token(request: OptOutRequest, secret: str) -> str:
     return str(_serializer(secret).dumps([request.id, request.link_version]))
 
 
-def read_status_token(token: str, secret: str) -> tuple[str, int]:
-    """Case id and link version from a status token. Raises `LinkExpired` or `LinkInvalid`.
+def read_status_token(token: str, *secrets: str) -> tuple[str, int]:
+    """Case id and link version from a status token signed with one of the secrets. Raises `LinkExpired`, `LinkInvalid`.
 
     The caller compares the version with the case's own, and refuses (`require_current`) when links were revoked.
     """
     try:
-        case_id, link_version = _serializer(secret).loads(token, max_age=_STATUS_LIFETIME_S)
+        case_id, link_version = _serializer(*secrets).loads(token, max_age=_STATUS_LIFETIME_S)
         return str(case_id), int(link_version)
     except SignatureExpired as error:
         raise LinkExpired from error

@@ -41,11 +41,13 @@ class Status(StrEnum):
 
 
 class Actor(StrEnum):
-    """Who may take a step. `OTHER_REVIEWER` is one who did not take the step before it."""
+    """Who may take a step. `OTHER_REVIEWER` is one who did not take the step before it; `OPERATOR` runs the service and
+    takes none of the steps that change a status."""
 
     REQUESTER = "requester"
     REVIEWER = "reviewer"
     OTHER_REVIEWER = "other_reviewer"
+    OPERATOR = "operator"
 
 
 class ListEffect(StrEnum):

@@ -7,7 +7,9 @@ Every function gets only the variables it needs; asking for one that is not set 
 from __future__ import annotations
 
 import os
-from functools import cache
+import time
+from contextlib import suppress
+from functools import cache, lru_cache
 from typing import Any
 
 import boto3
@@ -19,6 +21,9 @@ _CONFIG = Config(
     read_timeout=5,
     retries={"mode": "standard", "total_max_attempts": 3},
 )
+
+# Warm instances learn of a replaced link secret within this time.
+LINK_SECRET_KEPT_S = 300
 
 
 @cache
@@ -91,7 +96,21 @@ def console_login_url() -> str:
     return os.environ["CONSOLE_LOGIN_URL"].rstrip("/")
 
 
-@cache
 def link_secret() -> str:
     """The key that signs mailed links and hashes addresses."""
-    return str(aws("secretsmanager").get_secret_value(SecretId=os.environ["LINK_SECRET"])["SecretString"])
+    return link_secrets()[0]
+
+
+def link_secrets() -> tuple[str, ...]:
+    """The keys whose links are good: the one that signs, then the one before it if it has been replaced."""
+    # By the clock on the wall: the monotonic one may stand still while an instance is frozen.
+    return _link_secrets(int(time.time() // LINK_SECRET_KEPT_S))
+
+
+@lru_cache(maxsize=1)
+def _link_secrets(_period: int) -> tuple[str, ...]:
+    secrets, name = aws("secretsmanager"), os.environ["LINK_SECRET"]
+    found = [str(secrets.get_secret_value(SecretId=name)["SecretString"])]
+    with suppress(secrets.exceptions.ResourceNotFoundException):  # it has never been replaced
+        found.append(str(secrets.get_secret_value(SecretId=name, VersionStage="AWSPREVIOUS")["SecretString"]))
+    return tuple(found)

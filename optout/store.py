@@ -732,6 +732,35 @@ class Requests:
                 return moved
         raise HeadContended
 
+    def with_exclusions(self) -> Iterator[OptOutRequest]:
+        """Every case that has put something on the list, whatever became of it, from a strongly consistent look at the
+        whole table: for recovery, not for a page."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table,
+            ConsistentRead=True,
+            FilterExpression="sk = :case AND size(exclusions) > :none",
+            ExpressionAttributeValues=to_attributes({":case": "case", ":none": 0}),
+        )
+        for page in pages:
+            for attributes in page["Items"]:
+                yield _case(from_attributes(attributes))
+
+    def revoke_links(self, request_id: str, now: datetime, *, letter: bool = True) -> OptOutRequest:
+        """Make every mailed link of a case useless. With `letter` the letter that says how the case stands is due once
+        more, and brings a link that works. Raises `RequestNotFound`."""
+        for _ in self._rounds():
+            case = self.get(request_id, now)
+            if case.status is Status.DRAFT:
+                raise RequestNotFound
+            after = replace(case, version=case.version + 1, link_version=case.link_version + 1)
+            parts = [self._put_case(after, case.version), self._put_event(after, "revoke_links", Actor.OPERATOR, now)]
+            if letter:
+                newest = next(row.letter for row in TRANSITIONS.values() if row.target is case.status)
+                parts.append(self._put_letter(after, newest, now))
+            if self._write(parts):
+                return after
+        raise StateConflict
+
     def record_view(self, request_id: str, ticket: str, reviewer: str, now: datetime) -> None:
         """Note that a reviewer looked at a photo."""
         self._client.put_item(

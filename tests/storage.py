@@ -80,4 +80,4 @@ def storage() -> Iterator[None]:
 
 def _forget_clients() -> None:
     settings.aws.cache_clear()
-    settings.link_secret.cache_clear()
+    settings._link_secrets.cache_clear()

@@ -87,6 +87,7 @@ EVENTS: dict[str, str] = {
     "propose_revocation": "Revocation proposed",
     "cancel_revocation": "Revocation cancelled",
     "view_photo": "Looked at a photo",
+    "revoke_links": "Mailed links revoked",
 }
 
 # Short names of the reasons; beside each stands the sentence that the requester reads (`wording.reason`).

@@ -186,7 +186,7 @@ class Site:
 
     def _linked(self, token: str, now: datetime) -> OptOutRequest:
         """The case that a mailed link belongs to. Raises `LinkInvalid`, `LinkExpired` or `RequestNotFound`."""
-        request_id, link_version = links.read_status_token(token, settings.link_secret())
+        request_id, link_version = links.read_status_token(token, *settings.link_secrets())
         request = self.requests.get(http.secret_id(request_id), now)
         if request.status is Status.DRAFT:
             raise RequestNotFound

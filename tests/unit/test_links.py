@@ -63,3 +63,12 @@ def test_a_changed_character_breaks_the_signature(place: int, change: int) -> No
 def test_addresses_are_compared_without_case_and_need_the_key() -> None:
     assert links.email_hash(" Ada@Example.org", SECRET) == links.email_hash("ada@example.org", SECRET)
     assert links.email_hash("ada@example.org", SECRET) != links.email_hash("ada@example.org", "another")
+
+
+def test_links_outlive_one_change_of_the_secret_and_are_signed_with_the_newest() -> None:
+    old, new = links.status_token(draft(), "old"), links.status_token(draft(), "new")
+    for token in (old, new):
+        assert links.read_status_token(token, "new", "old") == ("id", 1)
+    assert links.read_status_token(new, "new")
+    with pytest.raises(LinkInvalid):
+        links.read_status_token(old, "newest", "new")

@@ -674,3 +674,48 @@ TestLife = Life.TestCase
 TestLife.settings = settings(
     max_examples=12, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+# ---- an operator's steps
+
+
+def test_revoked_links_are_dead_and_the_next_letter_brings_one_that_works(requests: Requests) -> None:
+    case = confirmed(requests)
+    revoked = requests.revoke_links(case.id, NOW)
+    assert (revoked.link_version, revoked.version, revoked.status) == (2, case.version + 1, Status.PENDING)
+    assert requests.get(case.id, NOW) == revoked
+    due = requests.claim_letter(LetterKey(case.id, revoked.version), NOW, timedelta(minutes=1))
+    assert due is not None
+    assert (due.letter, due.request.link_version) == (Letter.RECEIVED, 2)
+    assert [(event.name, event.actor) for event in requests.history(case.id)][-1] == ("revoke_links", "operator")
+
+
+def test_links_are_revoked_without_a_letter_when_the_mailbox_is_in_wrong_hands(requests: Requests) -> None:
+    case = confirmed(requests)
+    revoked = requests.revoke_links(case.id, NOW, letter=False)
+    assert revoked.link_version == 2
+    assert requests.claim_letter(LetterKey(case.id, revoked.version), NOW, timedelta(minutes=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("step", "letter"), [(Step.ACCEPT, Letter.ACCEPTED), (Step.REJECT, Letter.REJECTED), (None, Letter.WITHDRAWN)]
+)
+def test_the_letter_that_comes_again_says_how_the_case_stands(
+    requests: Requests, step: Step | None, letter: Letter
+) -> None:
+    case = confirmed(requests)
+    if step is None:
+        requests.withdraw(case.id, NOW)
+    else:
+        reason = AcceptReason.SHOWS_REQUESTER if step is Step.ACCEPT else RejectReason.NO_MATCH
+        requests.decide(case.id, Decision("d", step, reason, "in words", "anna"), None, NOW)
+    revoked = requests.revoke_links(case.id, NOW)
+    due = requests.claim_letter(LetterKey(case.id, revoked.version), NOW, timedelta(minutes=1))
+    assert due is not None
+    assert due.letter is letter
+
+
+def test_a_draft_has_no_links_to_revoke(requests: Requests) -> None:
+    draft = requests.create_draft(Kind.IMAGE, ANSWERS, "hash", NOW)
+    with pytest.raises(RequestNotFound):
+        requests.revoke_links(draft.id, NOW)
