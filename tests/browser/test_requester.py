@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 from local.actors import Crawler
 from local.demo import ELSEWHERE
@@ -75,25 +75,21 @@ def test_a_picture_is_asked_for_decided_and_withdrawn(
     assert crawler.verdict(photo, ELSEWHERE)["verdict"] == "allow"
 
 
-def test_a_photo_on_its_way_is_shown_with_how_far_it_is(open_browser: OpenBrowser, running: Running) -> None:
+def test_a_photo_on_its_way_is_shown_with_how_far_it_is(open_browser: OpenBrowser) -> None:
     visitor = open_browser()
     page = visitor.page
     page.goto("/opt-out?kind=image")
     visitor.fill("progress@people.example")
     visitor.onward()
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        if route.request.method == "POST":
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route(f"{running.place.endpoint}/**", hold)
     visitor.choose_photo(picture("coffee.png"))
     expect(page.get_by_role("img", name="The photo you chose")).to_be_visible()
+    line = visitor.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+    line.send("Network.enable")
+    line.send("Network.emulateNetworkConditions", slow)
     page.get_by_role("button", name="Send this photo").click()
-    expect(page.get_by_role("progressbar", name="Sending your photo")).to_be_visible()
+    progress = page.get_by_role("progressbar", name="Sending your photo")
+    expect(progress).to_be_visible()
+    expect(progress).not_to_have_js_property("value", 0)
     expect(page.get_by_role("button", name="Send this photo")).to_have_count(0)
-    held[0].continue_()
     expect(page.locator(".photo-card")).to_have_count(1)
