@@ -1,14 +1,16 @@
-"""`optout fingerprint FILE...` and `optout check FILE... --against FILE...`."""
+"""`optout COMMAND`: what crawlers try on files, and what an operator does with a deployment (docs/operating.md)."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from optout.errors import PhotoUnreadable
+from optout.errors import HeadContended, NotFresh, PhotoUnreadable, RequestNotFound
 from optout.exclusions.matcher import ExclusionList, Verdict
 from optout.fingerprint import Fingerprint
 from optout.fingerprint.image import MAX_BYTES, MAX_PIXELS, MIN_SIDE
@@ -30,9 +32,9 @@ _IN_WORDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when every file could be read, 1 when one could not, 2 for a wrong command line."""
+    """0 when all was done, 1 when something could not be done or read, 2 for a wrong command line."""
     parser = argparse.ArgumentParser(
-        prog="optout", description="Fingerprint pictures, check them against excluded ones."
+        prog="optout", description="Fingerprint pictures, check them against excluded ones, operate a deployment."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     fingerprint = commands.add_parser("fingerprint", help="print one JSON object for each picture")
@@ -51,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="excluded pictures: each with its copies and, unless --no-faces, every face in it",
     )
     check.add_argument("--json", action="store_true", help="print one JSON object for each picture")
+    _add_operators_commands(commands)
     options = parser.parse_args(arguments)
     return int(options.run(options))
 
@@ -108,3 +111,94 @@ def _line(path: Path, verdict: Verdict) -> str:
     )
     detail = matches or ", ".join(verdict.missing)
     return f"{path}: {verdict.verdict} ({verdict.reason})" + (f": {detail}" if detail else "")
+
+
+# --- an operator's commands -------------------------------------------------------------------------------------------
+
+
+def _add_operators_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """They act on the deployment that REQUESTS_TABLE and EXCLUSIONS_TABLE name, with the credentials AWS tools find."""
+    new_epoch = commands.add_parser("new-epoch", help="after a restore: begin a new epoch of the exclusion list's log")
+    new_epoch.add_argument("--from", dest="source", metavar="TABLE", help="the restored table, if it is another one")
+    new_epoch.add_argument("--despite-gaps", action="store_true", help="go on although changes are missing")
+    new_epoch.set_defaults(run=_operating(_new_epoch))
+    reconcile = commands.add_parser("reconcile", help="compare the exclusion list with the cases")
+    reconcile.add_argument("--write", action="store_true", help="make the list agree with the cases")
+    reconcile.set_defaults(run=_operating(_reconcile))
+    revoke = commands.add_parser("revoke-links", help="make every mailed link of a case useless")
+    revoke.add_argument("number", metavar="NUMBER", help="the case number, as in K7MQ-29XD")
+    revoke.add_argument("--no-letter", action="store_true", help="send no letter with a new link")
+    revoke.set_defaults(run=_operating(_revoke_links))
+
+
+def _operating(step: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Run a step on a deployment; whatever is in its way is one sentence."""
+
+    def run(options: argparse.Namespace) -> int:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        missing = [name for name in ("REQUESTS_TABLE", "EXCLUSIONS_TABLE") if not os.environ.get(name)]
+        if missing:
+            print(f"optout: set {' and '.join(missing)} to the names the stack puts out.", file=sys.stderr)
+            return 1
+        try:
+            return step(options)
+        except HeadContended:
+            print("optout: decisions are being taken at this moment; nothing is broken, run it again.", file=sys.stderr)
+        except NotFresh as error:
+            print(f"optout: the log cannot be read in full: {error}.", file=sys.stderr)
+        except RequestNotFound:
+            print("optout: there is no such case.", file=sys.stderr)
+        except (BotoCoreError, ClientError) as error:
+            print(f"optout: AWS refused: {error}", file=sys.stderr)
+        return 1
+
+    return run
+
+
+def _new_epoch(options: argparse.Namespace) -> int:
+    from optout import recovery, settings
+
+    try:
+        begun = recovery.new_epoch(
+            settings.exclusions_table(),
+            settings.aws("dynamodb"),
+            source=options.source,
+            despite_gaps=options.despite_gaps,
+        )
+    except recovery.LogBroken as broken:
+        print(f"optout: nothing was changed; missing from the log: {broken}.", file=sys.stderr)
+        return 1
+    print(f"The exclusion list is at version {begun.version} of a new epoch.")
+    if begun.lost:
+        print(f"Changes that were not found: {', '.join(map(str, begun.lost))}. Run `optout reconcile`.")
+    return 0
+
+
+def _reconcile(options: argparse.Namespace) -> int:
+    from optout import recovery, settings
+    from optout.exclusions.log import ExclusionLog
+    from optout.store import Requests
+
+    found = recovery.reconcile(
+        Requests.from_settings(),
+        ExclusionLog.from_settings(),
+        settings.aws("dynamodb"),
+        datetime.now(UTC),
+        write=options.write,
+    )
+    done = "written" if options.write else "found"
+    print(f"{len(found.missing)} changes missing from the list, {len(found.left_over)} exclusions left over: {done}.")
+    if found.lost:
+        print(f"Photos are gone, ask these requesters to file again: {', '.join(found.lost)}.")
+    return int(bool(found.lost) or (not options.write and bool(found.missing or found.left_over)))
+
+
+def _revoke_links(options: argparse.Namespace) -> int:
+    from optout.store import Requests
+
+    requests, now = Requests.from_settings(), datetime.now(UTC)
+    requests.revoke_links(requests.by_number(options.number, now).id, now, letter=not options.no_letter)
+    letter = "No letter is sent." if options.no_letter else "A letter with a new link is on its way."
+    print(f"The links mailed for {options.number} no longer work. {letter}")
+    return 0

@@ -1,0 +1,266 @@
+"""After a restore: a new epoch for the exclusion list's log, and a list that says again what the cases say.
+
+An operator's steps (`optout new-epoch`, `optout reconcile`; docs/operating.md); no function uses them. Both may be
+interrupted anywhere and run again: until the head moves, and it moves in one conditional write, nothing has changed for
+lookups and decisions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from optout.decisions import exclusions_for
+from optout.errors import HeadContended, NotFresh, NothingToExclude
+from optout.exclusions.entry import Exclusion, State
+from optout.exclusions.log import (
+    REREAD_PAUSE_S,
+    REREADS,
+    START,
+    Add,
+    Change,
+    ExclusionLog,
+    Remove,
+    Resume,
+    Suspend,
+    Version,
+    from_attributes,
+    to_attributes,
+)
+from optout.requests import OptOutRequest, Status
+from optout.store import Requests
+
+_HEAD = {"pk": "head", "seq": 0}
+# Decisions that are taken while the log is copied are copied too; more rounds than this are a fault, not a busy hour.
+ROUNDS = 10
+# Exclusions put back into one log item; one exclusion has at most five embeddings of 512 bytes.
+_BATCH = 50
+
+
+class LogBroken(Exception):
+    """The log to copy has no head, or changes are missing from it. `missing` names what."""
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__(", ".join(missing))
+        self.missing = tuple(missing)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A new epoch: the version it starts at, and the numbers of the old one's changes that could not be found."""
+
+    version: Version
+    lost: tuple[int, ...]
+
+
+def new_epoch(
+    table: str,
+    client: Any,
+    *,
+    source: str | None = None,
+    despite_gaps: bool = False,
+    pause: Callable[[float], None] = time.sleep,
+) -> Epoch:
+    """Copy the log of `source` (this very table, or a restored one) into the next epoch, then let that epoch begin.
+
+    Changes keep their order and are numbered from 1. The old epoch stays where it is. Raises `LogBroken` when changes
+    are missing, unless `despite_gaps`, and `HeadContended` when another operator does the same at this moment.
+    """
+    source = source or table
+    seen = _head(table, client)
+    origin = seen if source == table else _head(source, client)
+    if origin is None:
+        # Without a head nobody can say which epoch was in force, nor where it ended.
+        raise LogBroken(["head"])
+    epoch = _unused(table, client, after=max(origin.epoch, seen.epoch if seen else 0))
+    items, lost = _changes(source, client, origin, pause)
+    copied = 0
+    for _ in range(ROUNDS):
+        if lost and not despite_gaps:
+            raise LogBroken([str(seq) for seq in lost])
+        _copy(table, client, items[copied:], epoch, copied + 1)
+        copied = len(items)
+        if _move_head(table, client, seen, Version(epoch, copied)):
+            _leave_mark(table, client)
+            return Epoch(Version(epoch, copied), lost)
+        seen = _head(table, client)
+        if source != table or seen is None or seen.epoch != origin.epoch:
+            break
+        # A decision was taken meanwhile: what it wrote comes along.
+        before = items
+        items, lost = _changes(source, client, seen, pause)
+        if items[:copied] != before:
+            break
+    raise HeadContended
+
+
+def _head(table: str, client: Any) -> Version | None:
+    answer = client.get_item(TableName=table, Key=to_attributes(_HEAD), ConsistentRead=True)
+    if "Item" not in answer:
+        return None
+    item = from_attributes(answer["Item"])
+    return Version(item["epoch"], item["head"])
+
+
+def _changes(
+    table: str, client: Any, head: Version, pause: Callable[[float], None]
+) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
+    """All items of the head's epoch in order, and the numbers that are missing among them.
+
+    The items are as they are stored: also those of a format that this code does not know. What is committing at this
+    moment may take a few looks (see `optout.exclusions.log`).
+    """
+    for reread in range(REREADS + 1):
+        if reread:
+            pause(REREAD_PAUSE_S)
+        items = list(_query(table, client, head.epoch))
+        found = {int(item["seq"]["N"]) for item in items}
+        lost = tuple(seq for seq in range(1, max(head.seq, *found, 0) + 1) if seq not in found)
+        if not lost:
+            break
+    return items, lost
+
+
+def _query(table: str, client: Any, epoch: int, **limit: int) -> Iterator[dict[str, Any]]:
+    pages = client.get_paginator("query").paginate(
+        TableName=table,
+        ConsistentRead=True,
+        KeyConditionExpression="pk = :log",
+        ExpressionAttributeValues=to_attributes({":log": f"log#{epoch}"}),
+        **limit,
+    )
+    for page in pages:
+        yield from page["Items"]
+
+
+def _unused(table: str, client: Any, after: int) -> int:
+    """The next epoch that no interrupted copy has begun to fill."""
+    return next(epoch for epoch in count(after + 1) if next(_query(table, client, epoch, Limit=1), None) is None)
+
+
+def _copy(table: str, client: Any, items: list[dict[str, Any]], epoch: int, first: int) -> None:
+    for seq, item in enumerate(items, first):
+        try:
+            client.put_item(
+                TableName=table,
+                Item=item | to_attributes({"pk": f"log#{epoch}", "seq": seq}),
+                ConditionExpression="attribute_not_exists(pk)",
+            )
+        except client.exceptions.ConditionalCheckFailedException as error:
+            raise HeadContended from error
+
+
+def _move_head(table: str, client: Any, seen: Version | None, to: Version) -> bool:
+    """The one write that counts. False when the head is no longer where it was seen."""
+    values = {":epoch": to.epoch, ":head": to.seq}
+    condition = "attribute_not_exists(pk)"
+    if seen is not None:
+        condition = "epoch = :seen_epoch AND head = :seen_head"
+        values |= {":seen_epoch": seen.epoch, ":seen_head": seen.seq}
+    try:
+        client.update_item(
+            TableName=table,
+            Key=to_attributes(_HEAD),
+            UpdateExpression="SET epoch = :epoch, head = :head",
+            ConditionExpression=condition,
+            ExpressionAttributeValues=to_attributes(values),
+        )
+    except client.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
+
+
+def _leave_mark(table: str, client: Any) -> None:
+    """See to it that epoch 1 is not empty: a log without a head and without changes is taken for a new, empty one, and
+    a list that has lost its head later must not be."""
+    mark = {"pk": f"log#{START.epoch}", "seq": 1, "changes": []}
+    try:
+        client.put_item(TableName=table, Item=to_attributes(mark), ConditionExpression="attribute_not_exists(pk)")
+    except client.exceptions.ConditionalCheckFailedException:
+        return
+
+
+@dataclass
+class Differences:
+    """What the list lacks of the accepted cases (`missing`, their state included), what it holds of cases that are over
+    (`left_over`), and the numbers of cases whose exclusions cannot be made again, because their photos are gone."""
+
+    missing: list[Change] = field(default_factory=list)
+    left_over: list[Change] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+
+def reconcile(requests: Requests, log: ExclusionLog, client: Any, now: datetime, *, write: bool) -> Differences:
+    """Compare the list with the cases; with `write` make the list agree.
+
+    What no case knows stays: cases are deleted after their time, their exclusions are not. Every write names the head
+    that was read before anything else, so a decision that is taken meanwhile is never undone: then `HeadContended` is
+    raised, and what is left is for the next run. Raises `NotFresh` for a log that cannot be read.
+    """
+    head = log.head()
+    listed = _in_force(log, head)
+    differences = Differences()
+    for case in requests.with_exclusions():
+        if case.status is Status.ACCEPTED:
+            _compare(case, requests, listed, differences)
+        elif case.status in {Status.WITHDRAWN, Status.REVOKED}:
+            differences.left_over += [Remove(one) for one in case.exclusions if one in listed]
+    changes = [*differences.missing, *differences.left_over]
+    for at in range(0, len(changes) if write else 0, _BATCH):
+        try:
+            client.transact_write_items(TransactItems=log.writes(changes[at : at + _BATCH], head, now))
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "TransactionCanceledException":
+                raise
+            raise HeadContended from error
+        head = Version(head.epoch, head.seq + 1)
+    return differences
+
+
+def _in_force(log: ExclusionLog, head: Version) -> dict[str, State]:
+    """What is on the list at `head`. Raises `NotFresh` when the log cannot be seen in full up to there."""
+    listed: dict[str, State] = {}
+    seen = 0
+    for item in log.tail(Version(head.epoch, 0)):
+        if item.seq != seen + 1 or item.seq > head.seq:
+            break
+        seen = item.seq
+        for change in item.changes:
+            match change:
+                case Add(exclusion):
+                    listed[exclusion.exclusion_id] = exclusion.state
+                case Remove(one):
+                    listed.pop(one, None)
+                case Suspend(one) if listed.get(one) is State.ACCEPTED:
+                    listed[one] = State.SUSPENDED
+                case Resume(one) if listed.get(one) is State.SUSPENDED:
+                    listed[one] = State.ACCEPTED
+    if seen < head.seq:
+        raise NotFresh("a change of the list cannot be seen")
+    return listed
+
+
+def _compare(case: OptOutRequest, requests: Requests, listed: dict[str, State], differences: Differences) -> None:
+    """Note what the list lacks of one accepted case."""
+    lacking = {one for one in case.exclusions if listed.get(one, State.PENDING) is State.PENDING}
+    made: list[Exclusion] = []
+    if lacking:
+        with suppress(NothingToExclude):
+            made = [one for one in exclusions_for(case, requests.photos(case.id)) if one.exclusion_id in lacking]
+    differences.missing += [Add(exclusion) for exclusion in made]
+    if len(made) < len(lacking):
+        differences.lost.append(case.number)
+    for one in case.exclusions:
+        state = State.ACCEPTED if one in {again.exclusion_id for again in made} else listed.get(one)
+        suspended = case.suspension(one) is not None
+        if state is State.ACCEPTED and suspended:
+            differences.missing.append(Suspend(one))
+        elif state is State.SUSPENDED and not suspended:
+            differences.missing.append(Resume(one))
