@@ -31,6 +31,9 @@ def embedded_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedA
     """
     with EmbeddedAws(tmp_path_factory.mktemp("embedded-aws")) as aws:
         yield aws
+        # What the requesters of all tests typed, see `local.actors`: whatever went wrong, it went wrong unnamed.
+        logged = "\n".join(aws.running.log_lines())
+        assert not [typed for typed in ("Lovelace", "people.example", "never agreed") if typed in logged]
 
 
 @pytest.fixture
