@@ -738,12 +738,11 @@ class Requests:
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._table,
             ConsistentRead=True,
-            FilterExpression="sk = :case AND size(exclusions) > :none",
-            ExpressionAttributeValues=to_attributes({":case": "case", ":none": 0}),
+            FilterExpression="sk = :case AND attribute_exists(exclusions)",
+            ExpressionAttributeValues=to_attributes({":case": "case"}),
         )
         for page in pages:
-            for attributes in page["Items"]:
-                yield _case(from_attributes(attributes))
+            yield from (case for case in map(_case, map(from_attributes, page["Items"])) if case.exclusions)
 
     def revoke_links(self, request_id: str, now: datetime, *, letter: bool = True) -> OptOutRequest:
         """Make every mailed link of a case useless. With `letter` the letter that says how the case stands is due once
