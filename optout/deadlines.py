@@ -23,6 +23,11 @@ DRAFT_BACKSTOP = timedelta(days=8)
 APPEAL_WINDOW = timedelta(days=184)
 # After a withdrawal nobody needs the photos but the reviewer who handles a slip of the finger.
 WITHDRAWN_PHOTOS_KEPT = timedelta(days=7)
+# A complaint about a letter can arrive weeks after it; until then its message id leads to the case.
+MESSAGE_IDS_KEPT = timedelta(days=90)
+# How long no letter goes to an address from which one came back. Mailboxes are given anew; a year is long enough to
+# spare who complained, and what came back will come back once more.
+SUPPRESSED_KEPT = timedelta(days=365)
 # Limitation period of most civil claims in the EU member states; then the case is deleted whole.
 CASE_KEPT = timedelta(days=3 * 365)
 

@@ -5,6 +5,7 @@
     ├── FacesOff               the face models are missing or not the published ones
     ├── RequestInvalid         a form or body is wrong; `.problems` maps field -> code
     ├── RequestNotFound        no such opt-out request (or its draft has expired)
+    ├── ExclusionNotFound      no exclusion with this id is in force
     ├── PhotoNotFound          no such photo in this request, or nothing was uploaded
     ├── LinkInvalid            a signed link is forged, of another purpose, or revoked
     │   └── LinkExpired        it was ours, but its time is over
@@ -58,6 +59,10 @@ class RequestInvalid(OptOutError):
 
 class RequestNotFound(OptOutError):
     """There is no such opt-out request; a draft that was not confirmed within a day is gone."""
+
+
+class ExclusionNotFound(OptOutError):
+    """No exclusion with this id is in force: it never was, or its case was withdrawn or revoked."""
 
 
 class PhotoNotFound(OptOutError):

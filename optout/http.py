@@ -67,6 +67,7 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
         "request_not_found",
         "There is no request at this address. A request that is started but not sent within 24 hours is deleted.",
     ),
+    errors.ExclusionNotFound: _Answer(404, "exclusion_not_found", "No exclusion with this id is in force."),
     errors.PhotoNotFound: _Answer(404, "photo_not_found", "There is no such photo in this request."),
     errors.LinkInvalid: _Answer(
         404, "link_invalid", "This link does not work. Please check that the whole link was copied from our letter."

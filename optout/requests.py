@@ -206,11 +206,56 @@ class Revocation:
 
 
 @dataclass(frozen=True)
+class Suspension:
+    """One exclusion of a case that holds back instead of excluding: who pulled the brake, when, and the version of the
+    exclusion list since which it is so."""
+
+    exclusion_id: str
+    actor: str
+    at: datetime
+    list_version: str
+
+
+class MailTrouble(StrEnum):
+    """Why letters do not reach a requester, the gravest last: a graver one is not overwritten by a lesser one.
+
+    `temporary`: SES gave up after trying for hours. `rejected`: SES would not send it. `unusable`: SES takes no such
+    address. `suppressed`: not sent, because letters to this address came back before. `bounced`: there is no such
+    mailbox. `complained`: the reader called it spam.
+    """
+
+    TEMPORARY = "temporary"
+    REJECTED = "rejected"
+    UNUSABLE = "unusable"
+    SUPPRESSED = "suppressed"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+
+    @property
+    def gravity(self) -> int:
+        """Its place in the order."""
+        return list(MailTrouble).index(self)
+
+    @property
+    def suppresses(self) -> bool:
+        """Whether no other letter may go to the address."""
+        return self in {MailTrouble.BOUNCED, MailTrouble.COMPLAINED}
+
+
+@dataclass(frozen=True)
+class MailProblem:
+    """The gravest thing that happened to a letter of the case, and when."""
+
+    trouble: MailTrouble
+    at: datetime
+
+
+@dataclass(frozen=True)
 class OptOutRequest:
     """One case. `id` is unguessable and is the key to the draft's pages; `number` is what people quote in letters.
 
     `version` counts the writes and is in the condition of each one. `link_version` revokes all mailed links when it
-    rises. `exclusions` are the ids that an acceptance put on the list.
+    rises. `exclusions` are the ids that an acceptance put on the list, `suspensions` those of them that hold back only.
     """
 
     id: str
@@ -230,17 +275,25 @@ class OptOutRequest:
     withdrawn_at: datetime | None = None
     exclusions: tuple[str, ...] = ()
     link_version: int = 1
+    suspensions: tuple[Suspension, ...] = ()
+    mail_problem: MailProblem | None = None
+
+    def suspension(self, exclusion_id: str) -> Suspension | None:
+        """The suspension of one of its exclusions, if it is suspended."""
+        return next((found for found in self.suspensions if found.exclusion_id == exclusion_id), None)
 
 
 @dataclass(frozen=True)
 class CaseEvent:
-    """One line of a case's history. `actor` is `requester`, or the reviewer's user name."""
+    """One line of a case's history. `actor` is `requester`, `mail`, the reviewer's user name, or `operator/<name>`.
+    `exclusion_id` names the exclusion, where it is about one only."""
 
     version: int
     name: str
     at: datetime
     actor: str
     status: Status
+    exclusion_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@
                        sk = "letter#<version>"  a letter that is due, then sent: the outbox
                        sk = "view#<time>#<n>"   a reviewer looked at a photo
     pk = "number#<number>", sk = "case"         which case a quoted number belongs to
+    pk = "exclusion#<id>",  sk = "case"         which case put an exclusion on the list
+    pk = "mail#<hash>",     sk = "letter"       which letter a message id of SES belongs to
+    pk = "suppressed#<email hash>", sk = "mail" no letter goes to this address
 
 A change reads the case, asks the transition table, and writes in ONE transaction: the case (on condition that its
 version is still the one that was read), the event, the letter that became due, and - when the exclusion list is
@@ -31,6 +34,7 @@ from optout.decisions import Decision, exclusions_for, require_reason
 from optout.errors import (
     AlreadyConfirmed,
     AlreadyDecided,
+    ExclusionNotFound,
     HeadContended,
     PhotoNotFound,
     RequestInvalid,
@@ -39,7 +43,18 @@ from optout.errors import (
     StateConflict,
     TooManyPhotos,
 )
-from optout.exclusions.log import Add, Change, ExclusionLog, Remove, Version, from_attributes, to_attributes
+from optout.exclusions.entry import State
+from optout.exclusions.log import (
+    Add,
+    Change,
+    ExclusionLog,
+    Remove,
+    Resume,
+    Suspend,
+    Version,
+    from_attributes,
+    to_attributes,
+)
 from optout.requests import (
     MAX_PHOTOS,
     TRANSITIONS,
@@ -50,6 +65,8 @@ from optout.requests import (
     Kind,
     Letter,
     ListEffect,
+    MailProblem,
+    MailTrouble,
     OptOutRequest,
     Photo,
     RelatedCase,
@@ -57,6 +74,7 @@ from optout.requests import (
     SeenFace,
     Status,
     Step,
+    Suspension,
     new_number,
     new_request_id,
     new_ticket,
@@ -164,6 +182,13 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
         "withdrawn_at": _iso(request.withdrawn_at) if request.withdrawn_at else None,
         "exclusions": list(request.exclusions),
         "link_version": request.link_version,
+        "suspensions": [
+            {"exclusion_id": each.exclusion_id, "actor": each.actor, "at": _iso(each.at), "version": each.list_version}
+            for each in request.suspensions
+        ],
+        "mail_problem": {"trouble": request.mail_problem.trouble.value, "at": _iso(request.mail_problem.at)}
+        if request.mail_problem
+        else None,
     }
     if request.status is Status.DRAFT:
         item["expires_at"] = int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp())
@@ -194,7 +219,7 @@ def _last_decided_at(request: OptOutRequest) -> datetime | None:
 
 def _case(item: dict[str, Any]) -> OptOutRequest:
     answers = item["answers"]
-    decision, revocation = item.get("decision"), item.get("revocation")
+    decision, revocation, problem = item.get("decision"), item.get("revocation"), item.get("mail_problem")
     return OptOutRequest(
         id=item["id"],
         number=item["number"],
@@ -227,6 +252,13 @@ def _case(item: dict[str, Any]) -> OptOutRequest:
         withdrawn_at=_time(item.get("withdrawn_at")),
         exclusions=tuple(item["exclusions"]),
         link_version=item["link_version"],
+        suspensions=tuple(
+            Suspension(each["exclusion_id"], each["actor"], datetime.fromisoformat(each["at"]), each["version"])
+            for each in item.get("suspensions", ())
+        ),
+        mail_problem=MailProblem(MailTrouble(problem["trouble"]), datetime.fromisoformat(problem["at"]))
+        if problem
+        else None,
     )
 
 
@@ -313,6 +345,15 @@ class DueLetter:
     key: LetterKey
     letter: Letter
     request: OptOutRequest
+
+
+def _mail_key(message_id: str) -> dict[str, str]:
+    """Hashed, because a key may be any length and a message id is whatever SES says it is."""
+    return {"pk": f"mail#{hashlib.sha256(message_id.encode()).hexdigest()}", "sk": "letter"}
+
+
+def _suppressed_key(email_hash: str) -> dict[str, str]:
+    return {"pk": f"suppressed#{email_hash}", "sk": "mail"}
 
 
 def _conditions_failed(error: ClientError) -> list[Any]:
@@ -416,7 +457,12 @@ class Requests:
         """What happened to the case, oldest first; reviewers' looks at photos included."""
         events = [
             CaseEvent(
-                item["version"], item["name"], datetime.fromisoformat(item["at"]), item["actor"], Status(item["status"])
+                item["version"],
+                item["name"],
+                datetime.fromisoformat(item["at"]),
+                item["actor"],
+                Status(item["status"]),
+                item.get("exclusion_id"),
             )
             for prefix in ("event#", "view#")
             for item in self._items(request_id, prefix)
@@ -635,6 +681,7 @@ class Requests:
                 raise StateConflict
             row = TRANSITIONS[Step.WITHDRAW, case.status]
             after = replace(case, status=row.target, version=case.version + 1, withdrawn_at=now, revocation=None)
+            after = replace(after, suspensions=())
             if self._move(case, after, Step.WITHDRAW, str(row.actor), row.effect, [], now) is not None:
                 return after
         raise HeadContended
@@ -669,6 +716,7 @@ class Requests:
                 ),
                 revocation=None,
                 exclusions=tuple(exclusion.exclusion_id for exclusion in adding),
+                suspensions=(),
             )
             changes: list[Change] = [Add(exclusion) for exclusion in adding]
             moved = self._move(case, after, decision.step, decision.reviewer, row.effect, changes, now)
@@ -726,7 +774,7 @@ class Requests:
             if case.revocation.reviewer == reviewer:
                 raise SameReviewer
             revocation = replace(case.revocation, confirmed_by=reviewer, confirmed_at=now)
-            after = replace(case, status=row.target, version=case.version + 1, revocation=revocation)
+            after = replace(case, status=row.target, version=case.version + 1, revocation=revocation, suspensions=())
             moved = self._move(case, after, Step.REVOKE, reviewer, row.effect, [], now)
             if moved is not None:
                 return moved
@@ -759,6 +807,72 @@ class Requests:
             if self._write(parts):
                 return after
         raise StateConflict
+
+    # ---- the emergency brake
+
+    def suspend(self, exclusion_id: str, actor: str, now: datetime) -> OptOutRequest | None:
+        """Let an exclusion hold back instead of exclude, from the next lookup on. Suspending twice is suspending once.
+
+        Returns its case; None when its time was over and only the exclusion is left. Raises `ExclusionNotFound` when
+        no such exclusion is in force, `NotFresh` and `HeadContended` (nothing was changed).
+        """
+        return self._brake(Suspend(exclusion_id), actor, now)
+
+    def resume(self, exclusion_id: str, actor: str, now: datetime) -> OptOutRequest | None:
+        """Let a suspended exclusion exclude again; what is not suspended stays as it is.
+
+        Returns and raises as `suspend` does, and `SameReviewer` for whoever suspended it.
+        """
+        return self._brake(Resume(exclusion_id), actor, now)
+
+    def _brake(self, change: Suspend | Resume, actor: str, now: datetime) -> OptOutRequest | None:
+        """One change of the log and, in the same transaction, of the case that the exclusion comes from."""
+        suspends, exclusion_id = isinstance(change, Suspend), change.exclusion_id
+        for _ in self._case_rounds():
+            case = self._case_of(exclusion_id, now)
+            head = self._log.head()
+            parts: list[dict[str, Any]] = []
+            if case is None:
+                # The case was deleted when its time was over; its exclusions stay, and the log alone knows them.
+                state = self._log.state_of(exclusion_id, head)
+                if state not in {State.ACCEPTED, State.SUSPENDED}:
+                    raise ExclusionNotFound
+                if suspends == (state is State.SUSPENDED):
+                    return None
+                after = None
+            else:
+                if case.status is not Status.ACCEPTED or exclusion_id not in case.exclusions:
+                    raise ExclusionNotFound
+                standing = case.suspension(exclusion_id)
+                if suspends == (standing is not None):
+                    return case
+                if standing is not None and standing.actor == actor:
+                    raise SameReviewer
+                left = tuple(each for each in case.suspensions if each.exclusion_id != exclusion_id)
+                if suspends:
+                    left = (*left, Suspension(exclusion_id, actor, now, str(Version(head.epoch, head.seq + 1))))
+                after = replace(case, version=case.version + 1, suspensions=left)
+                name = "suspend" if suspends else "resume"
+                parts = [self._put_case(after, case.version), self._put_event(after, name, actor, now, exclusion_id)]
+            if self._write([*parts, *self._log.writes([change], head, now)]):
+                return after
+        raise HeadContended
+
+    def _case_of(self, exclusion_id: str, now: datetime) -> OptOutRequest | None:
+        """The case that put an exclusion on the list; None when there is none any more."""
+        pointer = self._get(f"exclusion#{exclusion_id}", "case")
+        if pointer is None:
+            return None
+        try:
+            return self.get(pointer["id"], now)
+        except RequestNotFound:
+            return None
+
+    def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
+        answer = self._client.get_item(
+            TableName=self._table, Key=to_attributes({"pk": pk, "sk": sk}), ConsistentRead=True
+        )
+        return from_attributes(answer["Item"]) if "Item" in answer else None
 
     def record_view(self, request_id: str, ticket: str, reviewer: str, now: datetime) -> None:
         """Note that a reviewer looked at a photo."""
@@ -806,6 +920,7 @@ class Requests:
             self._put_case(after, case.version),
             self._put_event(after, step, actor, now),
             self._put_letter(after, letter, now),
+            *(self._put_pointer(after, change.exclusion.exclusion_id) for change in adding if isinstance(change, Add)),
             *log,
         ]
         return after if self._write(parts) else None
@@ -820,20 +935,29 @@ class Requests:
             }
         }
 
-    def _put_event(self, request: OptOutRequest, name: str, actor: str, now: datetime) -> dict[str, Any]:
+    def _put_pointer(self, request: OptOutRequest, exclusion_id: str) -> dict[str, Any]:
+        item = {"pk": f"exclusion#{exclusion_id}", "sk": "case", "id": request.id}
+        return {"Put": {"TableName": self._table, "Item": to_attributes(item)}}
+
+    def _put_event(
+        self, request: OptOutRequest, name: str, actor: str, now: datetime, exclusion_id: str | None = None
+    ) -> dict[str, Any]:
         return {
             "Put": {
                 "TableName": self._table,
                 "Item": to_attributes(
-                    {
-                        "pk": _case_key(request.id),
-                        "sk": f"event#{request.version:06d}",
-                        "version": request.version,
-                        "name": str(name),
-                        "at": _iso(now),
-                        "actor": str(actor),
-                        "status": request.status.value,
-                    }
+                    _present(
+                        {
+                            "pk": _case_key(request.id),
+                            "sk": f"event#{request.version:06d}",
+                            "version": request.version,
+                            "name": str(name),
+                            "at": _iso(now),
+                            "actor": str(actor),
+                            "status": request.status.value,
+                            "exclusion_id": exclusion_id,
+                        }
+                    )
                 ),
                 "ConditionExpression": "attribute_not_exists(pk)",
             }
@@ -927,12 +1051,77 @@ class Requests:
         return DueLetter(key, Letter(from_attributes(answer["Attributes"])["letter"]), request)
 
     def letter_sent(self, key: LetterKey, message_id: str, now: datetime) -> None:
-        """Note that SES took the letter."""
+        """Note that SES took the letter, and, in the same write, whose letter this message id is."""
+        pointer = {
+            "Put": {
+                "TableName": self._table,
+                "Item": to_attributes(
+                    {
+                        **_mail_key(message_id),
+                        "letter": key.to_json(),
+                        "expires_at": int((now + deadlines.MESSAGE_IDS_KEPT).timestamp()),
+                    }
+                ),
+            }
+        }
+        sent = {
+            "Update": {
+                "TableName": self._table,
+                "Key": to_attributes(key.keys),
+                "UpdateExpression": "SET sent_at = :now, message_id = :message"
+                " REMOVE claimed_until, parked_at, sweep, sweep_at",
+                "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(sent_at)",
+                "ExpressionAttributeValues": to_attributes({":now": _iso(now), ":message": message_id}),
+            }
+        }
+        # A letter that another sender noted first was sent twice, and either message may come back.
+        for _ in self._rounds():
+            letter = self._get(**key.keys)
+            parts = [pointer] if letter is None or "sent_at" in letter else [sent, pointer]
+            if self._write(parts):
+                return
+        raise StateConflict
+
+    def letter_overtaken(self, key: LetterKey, now: datetime) -> None:
+        """Note that the letter need not be sent any more."""
         self._update_letter(
             key,
-            "SET sent_at = :now, message_id = :message REMOVE claimed_until, parked_at, sweep, sweep_at",
-            {":now": _iso(now), ":message": message_id},
+            "SET sent_at = :now, overtaken = :yes REMOVE claimed_until, parked_at, sweep, sweep_at",
+            {":now": _iso(now), ":yes": True},
         )
+
+    def letter_of(self, message_id: str) -> LetterKey | None:
+        """The letter that SES gave this message id; None when none is known, which may only mean: not yet."""
+        item = self._get(**_mail_key(message_id))
+        return None if item is None else LetterKey.from_json(item["letter"])
+
+    def mail_troubled(self, request_id: str, trouble: MailTrouble, now: datetime) -> bool:
+        """Note on the case that its letters do not arrive, and, where that is for good, suppress the address.
+
+        False when this or something graver was noted before. Raises `RequestNotFound`.
+        """
+        for _ in self._rounds():
+            case = self.get(request_id, now)
+            if case.mail_problem is not None and case.mail_problem.trouble.gravity >= trouble.gravity:
+                return False
+            after = replace(case, version=case.version + 1, mail_problem=MailProblem(trouble, now))
+            parts = [self._put_case(after, case.version), self._put_event(after, f"mail_{trouble}", "mail", now)]
+            if trouble.suppresses:
+                marker = {
+                    **_suppressed_key(case.email_hash),
+                    "trouble": trouble.value,
+                    "at": _iso(now),
+                    "expires_at": int((now + deadlines.SUPPRESSED_KEPT).timestamp()),
+                }
+                parts.append({"Put": {"TableName": self._table, "Item": to_attributes(marker)}})
+            if self._write(parts):
+                return True
+        raise StateConflict
+
+    def is_suppressed(self, email_hash: str, now: datetime) -> bool:
+        """Whether no letter may go to this address. DynamoDB deletes late, so the marker's own time counts."""
+        marker = self._get(**_suppressed_key(email_hash))
+        return marker is not None and marker["expires_at"] > now.timestamp()
 
     def letter_failed(self, key: LetterKey, now: datetime, *, final: bool) -> None:
         """Give back a letter that could not be sent; `final` parks it until it is revived: no sweep repeats it."""
@@ -1011,9 +1200,9 @@ class Requests:
         """Delete everything of a case; the case's own item last, so that a killed sweep finds it again."""
         for item in sorted(self._items(request_id), key=lambda item: item["sk"] == "case"):
             if item["sk"] == "case":
-                self._client.delete_item(
-                    TableName=self._table, Key=to_attributes({"pk": f"number#{item['number']}", "sk": "case"})
-                )
+                pointers = [f"number#{item['number']}", *(f"exclusion#{each}" for each in item["exclusions"])]
+                for pointer in pointers:
+                    self._client.delete_item(TableName=self._table, Key=to_attributes({"pk": pointer, "sk": "case"}))
             self._client.delete_item(TableName=self._table, Key=to_attributes({"pk": item["pk"], "sk": item["sk"]}))
 
     def _update_case(

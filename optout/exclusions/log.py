@@ -22,7 +22,7 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from optout import settings
 from optout.errors import DecisionTooLarge, NotFresh, RequestInvalid
-from optout.exclusions.entry import Exclusion, UnknownEntry, from_item, to_item
+from optout.exclusions.entry import Exclusion, State, UnknownEntry, from_item, to_item
 
 if TYPE_CHECKING:
     from optout.exclusions.matcher import ExclusionList
@@ -193,6 +193,25 @@ class ExclusionLog:
                 except (UnknownEntry, KeyError) as error:
                     raise NotFresh("a change in the log has an unknown format") from error
 
+    def state_of(self, exclusion_id: str, head: Version) -> State | None:
+        """The state of one exclusion at `head`, from the whole log; None when it is not on the list.
+
+        Raises `NotFresh` when the log cannot be seen in full up to there.
+        """
+        state, seen = None, 0
+        for item in self.tail(Version(head.epoch, 0)):
+            if item.seq != seen + 1 or item.seq > head.seq:
+                break
+            seen = item.seq
+            for change in item.changes:
+                if isinstance(change, Add):
+                    state = change.exclusion.state if change.exclusion.exclusion_id == exclusion_id else state
+                elif change.exclusion_id == exclusion_id:
+                    state = _after(state, change)
+        if seen < head.seq:
+            raise NotFresh("a change of the list cannot be seen yet")
+        return state
+
     def writes(self, changes: Sequence[Change], head: Version, now: datetime) -> list[dict[str, Any]]:
         """The two transaction parts that put `changes` at `head + 1` and move the head there.
 
@@ -230,6 +249,15 @@ class ExclusionLog:
                 }
             },
         ]
+
+
+def _after(state: State | None, change: Remove | Suspend | Resume) -> State | None:
+    if isinstance(change, Remove):
+        return None
+    source, target = (
+        (State.ACCEPTED, State.SUSPENDED) if isinstance(change, Suspend) else (State.SUSPENDED, State.ACCEPTED)
+    )
+    return target if state is source else state
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from optout import settings
 from optout.errors import AddressUnusable
 from optout.mail.send import overtaken, render, send, status_url
+from optout.requests import MailTrouble
 from optout.store import LetterKey, Requests
 
 # The mail queue's maxReceiveCount: after this many failures SQS moves the message to the dead letters.
@@ -29,6 +30,7 @@ class Fate(StrEnum):
     DONE_BEFORE = "done_before"
     OVERTAKEN = "overtaken"
     UNDELIVERABLE = "undeliverable"
+    SUPPRESSED = "suppressed"
 
 
 def forward(keys: Sequence[LetterKey]) -> None:
@@ -51,8 +53,12 @@ def deliver(requests: Requests, key: LetterKey, received: int, now: datetime) ->
     if due is None:
         return Fate.DONE_BEFORE
     if overtaken(due):
-        requests.letter_sent(key, Fate.OVERTAKEN, now)
+        requests.letter_overtaken(key, now)
         return Fate.OVERTAKEN
+    if requests.is_suppressed(due.request.email_hash, now):
+        requests.mail_troubled(key.request_id, MailTrouble.SUPPRESSED, now)
+        requests.letter_failed(key, now, final=True)
+        return Fate.SUPPRESSED
     try:
         message = render(
             due,
@@ -64,6 +70,7 @@ def deliver(requests: Requests, key: LetterKey, received: int, now: datetime) ->
         message_id = send(message, due.request.answers.email)
     except AddressUnusable:
         # No later attempt can succeed, so none is made.
+        requests.mail_troubled(key.request_id, MailTrouble.UNUSABLE, now)
         requests.letter_failed(key, now, final=True)
         return Fate.UNDELIVERABLE
     except Exception:
