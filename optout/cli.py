@@ -125,6 +125,9 @@ def _add_operators_commands(commands: argparse._SubParsersAction[argparse.Argume
     reconcile = commands.add_parser("reconcile", help="compare the exclusion list with the cases")
     reconcile.add_argument("--write", action="store_true", help="make the list agree with the cases")
     reconcile.set_defaults(run=_operating(_reconcile))
+    put_back = commands.add_parser("put-back", help="after a restore: copy back the cases that the table has lost")
+    put_back.add_argument("--from", dest="source", required=True, metavar="TABLE", help="the restored table")
+    put_back.set_defaults(run=_operating(_put_back))
     revoke = commands.add_parser("revoke-links", help="make every mailed link of a case useless")
     revoke.add_argument("number", metavar="NUMBER", help="the case number, as in K7MQ-29XD")
     revoke.add_argument("--no-letter", action="store_true", help="send no letter with a new link")
@@ -192,6 +195,14 @@ def _reconcile(options: argparse.Namespace) -> int:
     if found.lost:
         print(f"Photos are gone, ask these requesters to file again: {', '.join(found.lost)}.")
     return int(bool(found.lost) or (not options.write and bool(found.missing or found.left_over)))
+
+
+def _put_back(options: argparse.Namespace) -> int:
+    from optout import recovery, settings
+
+    copied = recovery.put_back(settings.requests_table(), settings.aws("dynamodb"), options.source)
+    print(f"{copied} items are back; nothing that was there has changed.")
+    return 0
 
 
 def _revoke_links(options: argparse.Namespace) -> int:

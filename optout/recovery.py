@@ -1,6 +1,6 @@
 """After a restore: a new epoch for the exclusion list's log, and a list that says again what the cases say.
 
-An operator's steps (`optout new-epoch`, `optout reconcile`; docs/operating.md); no function uses them. Both may be
+An operator's steps (`optout new-epoch`, `reconcile`, `put-back`; docs/operating.md); no function uses them. Both may be
 interrupted anywhere and run again: until the head moves, and it moves in one conditional write, nothing has changed for
 lookups and decisions.
 """
@@ -185,6 +185,20 @@ def _leave_mark(table: str, client: Any) -> None:
         client.put_item(TableName=table, Item=to_attributes(mark), ConditionExpression="attribute_not_exists(pk)")
     except client.exceptions.ConditionalCheckFailedException:
         return
+
+
+def put_back(table: str, client: Any, source: str) -> int:
+    """Copy into `table` what a restored table holds and it does not; what is there stays as it is. Returns how many.
+
+    Letters among it that were sent after the time of the backup are sent once more, under the same letter id.
+    """
+    copied = 0
+    for page in client.get_paginator("scan").paginate(TableName=source, ConsistentRead=True):
+        for item in page["Items"]:
+            with suppress(client.exceptions.ConditionalCheckFailedException):
+                client.put_item(TableName=table, Item=item, ConditionExpression="attribute_not_exists(pk)")
+                copied += 1
+    return copied
 
 
 @dataclass

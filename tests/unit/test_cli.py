@@ -1,12 +1,19 @@
 import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from optout.cli import _IN_WORDS, main
-from optout.errors import FacesOff
+from optout.decisions import AcceptReason, Decision
+from optout.errors import FacesOff, HeadContended
 from optout.fingerprint.image import PHOTO_PROBLEMS
+from optout.requests import Answers, Kind, OptOutRequest, Step
+from optout.settings import aws
+from optout.store import Requests
 from tests.pictures import picture
+from tests.storage import storage
 
 
 @pytest.fixture
@@ -91,3 +98,79 @@ def test_a_wrong_command_line_is_explained(arguments: list[str], capsys: pytest.
         main(arguments)
     assert stopped.value.code == 2
     assert "usage: optout" in capsys.readouterr().err
+
+
+# ---- an operator's commands
+
+NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+ANSWERS = Answers(
+    "DE", "It is me", "Ada", "Lovelace", "ada@example.org", links=("https://a.example/x",), good_faith=True
+)
+
+
+@pytest.fixture
+def deployment() -> Iterator[Requests]:
+    with storage():
+        yield Requests.from_settings()
+
+
+def accepted(requests: Requests) -> OptOutRequest:
+    draft = requests.create_draft(Kind.LINKS, ANSWERS, "hash", NOW)
+    requests.confirm(draft.id, NOW)
+    return requests.decide(draft.id, Decision("d", Step.ACCEPT, AcceptReason.GOODWILL, "", "anna"), None, NOW)
+
+
+def test_a_leaked_link_dies_at_a_word(deployment: Requests, capsys: pytest.CaptureFixture[str]) -> None:
+    case = accepted(deployment)
+    assert main(["revoke-links", case.number.lower()]) == 0
+    assert deployment.get(case.id, NOW).link_version == 2
+    assert main(["revoke-links", case.number, "--no-letter"]) == 0
+    printed = capsys.readouterr()
+    assert "A letter with a new link is on its way." in printed.out
+    assert "No letter is sent." in printed.out
+    assert main(["revoke-links", "AAAA-AAAA"]) == 1
+    assert capsys.readouterr().err == "optout: there is no such case.\n"
+
+
+def test_a_new_epoch_and_what_it_lost_are_said(deployment: Requests, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new-epoch"]) == 1
+    assert capsys.readouterr().err == "optout: nothing was changed; missing from the log: head.\n"
+    case = accepted(deployment)
+    assert main(["new-epoch"]) == 0
+    assert "version 2.1 of a new epoch" in capsys.readouterr().out
+    aws("dynamodb").delete_item(TableName="Exclusions", Key={"pk": {"S": "log#2"}, "seq": {"N": "1"}})
+    assert main(["reconcile"]) == 1
+    assert "cannot be read in full" in capsys.readouterr().err
+    assert main(["new-epoch"]) == 1
+    assert main(["new-epoch", "--despite-gaps"]) == 0
+    assert "Changes that were not found: 1. Run `optout reconcile`." in capsys.readouterr().out
+    assert main(["reconcile"]) == 1, "there are differences, and nothing was written"
+    assert main(["reconcile", "--write"]) == 0
+    assert main(["reconcile"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("0 changes missing")
+    aws("dynamodb").delete_item(TableName="Exclusions", Key={"pk": {"S": "log#3"}, "seq": {"N": "1"}})
+    deployment.forget_photos(case.id, NOW)
+    assert main(["new-epoch", "--despite-gaps"]) == 0
+    assert main(["reconcile", "--write"]) == 0, "links need no photo to come back"
+
+
+def test_whatever_is_in_the_way_is_one_sentence(
+    deployment: Requests, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["put-back", "--from", "Nowhere"]) == 1
+    assert capsys.readouterr().err.startswith("optout: AWS refused: ")
+
+    def contended(*_arguments: object, **_options: object) -> None:
+        raise HeadContended
+
+    monkeypatch.setattr("optout.recovery.reconcile", contended)
+    assert main(["reconcile"]) == 1
+    assert "run it again" in capsys.readouterr().err
+    monkeypatch.delenv("EXCLUSIONS_TABLE")
+    assert main(["reconcile"]) == 1
+    assert capsys.readouterr().err == "optout: set EXCLUSIONS_TABLE to the names the stack puts out.\n"
+
+
+def test_what_was_lost_is_put_back(deployment: Requests, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["put-back", "--from", "Requests"]) == 0
+    assert capsys.readouterr().out == "0 items are back; nothing that was there has changed.\n"

@@ -16,7 +16,7 @@ from optout.exclusions.entry import LinkExclusion, State, url_hash
 from optout.exclusions.log import Add, Change, CurrentList, ExclusionLog, Remove, Suspend, Version, to_attributes
 from optout.exclusions.matcher import ExclusionList
 from optout.fingerprint import Fingerprint
-from optout.recovery import Differences, LogBroken, new_epoch, reconcile
+from optout.recovery import Differences, LogBroken, new_epoch, put_back, reconcile
 from optout.requests import Answers, Kind, OptOutRequest, Photo, Revocation, Status, Step
 from optout.settings import aws
 from optout.store import Requests
@@ -362,3 +362,25 @@ def test_a_refusal_of_aws_is_not_taken_for_contention(requests: Requests, log: E
 
     with pytest.raises(ClientError):
         reconcile(requests, log, Refusing(0), NOW, write=True)
+
+
+def test_lost_cases_come_back_and_those_that_are_there_stay_as_they_are(requests: Requests, log: ExclusionLog) -> None:
+    lost, moved = accepted(requests, "a"), accepted(requests, "b")
+    client = aws("dynamodb")
+    client.create_table(
+        TableName="RestoredRequests",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=client.describe_table(TableName="Requests")["Table"]["KeySchema"],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+    )
+    for item in client.scan(TableName="Requests")["Items"]:
+        client.put_item(TableName="RestoredRequests", Item=item)
+    history = requests.history(lost.id)
+    requests.delete_case(lost.id)
+    withdrawn = requests.withdraw(moved.id, NOW)
+    assert put_back("Requests", client, "RestoredRequests") > 0
+    assert requests.get(lost.id, NOW) == lost
+    assert requests.by_number(lost.number, NOW) == lost
+    assert requests.history(lost.id) == history
+    assert requests.get(moved.id, NOW) == withdrawn
+    assert put_back("Requests", client, "RestoredRequests") == 0
