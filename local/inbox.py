@@ -10,6 +10,7 @@ import html
 import mailbox
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -20,7 +21,9 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 # Letters hold what strangers typed, so nothing in them may run, load or leave: neither script nor picture nor form.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'"
-LETTER_POLICY = "sandbox allow-popups; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+LETTER_POLICY = (
+    "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -101,7 +104,8 @@ class InboxPage:
             case ["", "letter", key, "html"]:
                 for known, message in kept:
                     if known == key:
-                        return 200, LETTER_POLICY, _part(message, "html")
+                        # Links open beside the inbox, as a mail program opens them; inside the frame nothing may.
+                        return 200, LETTER_POLICY, '<base target="_blank">' + _part(message, "html")
             case _:
                 pass
         return 404, POLICY, _page("Not here", "<p>There is no such letter. <a href='/'>All letters</a></p>")
@@ -116,17 +120,17 @@ def _list(kept: list[tuple[str, EmailMessage]]) -> str:
     rows = "".join(
         f"<tr><td>{_escaped(message['To'])}</td>"
         f"<td><a href='/letter/{html.escape(key, quote=True)}'>{_escaped(message['Subject'])}</a></td>"
-        f"<td>{_escaped(message['Date'] or '')}</td></tr>"
+        f"<td>{datetime.fromtimestamp(_arrival(key)[0], UTC):%d %B %Y, %H:%M UTC}</td></tr>"
         for key, message in reversed(kept)
     )
-    table = f"<table><tr><th>To</th><th>Subject</th><th>Date</th></tr>{rows}</table>"
+    table = f"<table><tr><th>To</th><th>Subject</th><th>Arrived</th></tr>{rows}</table>"
     return _page("Inbox", table if kept else "<p>No letter has been sent yet.</p>")
 
 
 def _letter(key: str, message: EmailMessage) -> str:
     facts = "".join(
         f"<tr><th>{name}</th><td>{_escaped(message[name])}</td></tr>"
-        for name in ("From", "To", "Reply-To", "Subject", "Date")
+        for name in ("From", "To", "Reply-To", "Subject")
         if message[name]
     )
     address = html.escape(key, quote=True)
@@ -134,7 +138,8 @@ def _letter(key: str, message: EmailMessage) -> str:
         str(message["Subject"]),
         f"<p><a href='/'>All letters</a></p><table>{facts}</table>"
         f"<h2>As text</h2><pre>{_linked(_part(message, 'plain'))}</pre>"
-        f"<h2>As HTML</h2><iframe src='/letter/{address}/html' sandbox='allow-popups' title='HTML part'></iframe>",
+        f"<h2>As HTML</h2>"
+        f"<iframe src='/letter/{address}/html' sandbox='{SANDBOX}' title='HTML part'></iframe>",
     )
 
 
@@ -159,7 +164,8 @@ def _page(title: str, body: str) -> str:
     style = (
         "body{font-family:sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
         "table{border-collapse:collapse}td,th{text-align:left;padding:.3rem .8rem;border-bottom:1px solid #ccc}"
-        "pre{white-space:pre-wrap;background:#f3f3f3;padding:1rem}iframe{width:100%;height:32rem;border:1px solid #ccc}"
+        "pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f3f3f3;padding:1rem}"
+        "iframe{width:100%;height:32rem;border:1px solid #ccc}"
     )
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{_escaped(title)}</title>"

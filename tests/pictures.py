@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from functools import cache
+
+from PIL import Image
 
 from local.carriers import PICTURES
 
@@ -16,3 +19,17 @@ def picture(name: str) -> bytes:
             f"{name} is not in {PICTURES}. Run `python -m local.carriers`, which `make` does at set-up."
         )
     return path.read_bytes()
+
+
+def beside(left: bytes, right: bytes) -> bytes:
+    """Two pictures side by side."""
+    halves = []
+    for data in (left, right):
+        with Image.open(io.BytesIO(data)) as opened:
+            halves.append(opened.convert("RGB").resize((600, 800)))
+    both = Image.new("RGB", (1200, 800))
+    for place, half in enumerate(halves):
+        both.paste(half, (600 * place, 0))
+    out = io.BytesIO()
+    both.save(out, "JPEG", quality=92)
+    return out.getvalue()

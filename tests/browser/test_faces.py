@@ -5,8 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from tests.browser.visitor import Visitor
-from tests.integration.test_story import beside
-from tests.pictures import picture
+from tests.pictures import beside, picture
 
 
 def begin(visitor: Visitor, name: str) -> str:

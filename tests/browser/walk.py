@@ -8,8 +8,7 @@ from playwright.sync_api import expect
 
 from local.actors import Requester, Reviewer
 from tests.browser.visitor import Visitor
-from tests.integration.test_story import beside
-from tests.pictures import picture
+from tests.pictures import beside, picture
 
 
 def public_pages(visitor: Visitor, email: str) -> Iterator[str]:

@@ -20,7 +20,7 @@ from local.demo import ELSEWHERE
 from local.running import Running
 from optout import Fingerprint
 from optout.fingerprint import FACE_MODEL
-from tests.pictures import picture
+from tests.pictures import beside, picture
 
 ROUNDS = 50
 CHECKERS = 8
@@ -158,20 +158,6 @@ def test_the_requester_chooses_the_own_face_among_several(running: Running, craw
         assert crawler.verdict(picture("astronaut.png"), ELSEWHERE)["verdict"] == "allow"
     finally:
         person.withdraw()
-
-
-def beside(left: bytes, right: bytes) -> bytes:
-    """Two pictures side by side."""
-    halves = []
-    for data in (left, right):
-        with Image.open(io.BytesIO(data)) as opened:
-            halves.append(opened.convert("RGB").resize((600, 800)))
-    both = Image.new("RGB", (1200, 800))
-    for place, half in enumerate(halves):
-        both.paste(half, (600 * place, 0))
-    out = io.BytesIO()
-    both.save(out, "JPEG", quality=92)
-    return out.getvalue()
 
 
 def test_a_photo_without_a_face_is_said_and_is_not_enough(running: Running) -> None:
@@ -359,8 +345,7 @@ def test_nothing_else_opens_to_the_crawlers_key(running: Running) -> None:
     import boto3
     from botocore.exceptions import ClientError
 
-    keys = {"aws_access_key_id": running.keys.crawler_key, "aws_secret_access_key": running.keys.crawler_secret}
-    session = boto3.Session(region_name="us-east-1", **keys)
+    session = boto3.Session(running.keys.crawler_key, running.keys.crawler_secret, region_name="us-east-1")
     calls: list[Callable[[], object]] = [
         lambda: session.client("dynamodb", endpoint_url=running.place.endpoint).scan(
             TableName=running.outputs["RequestsTable"]

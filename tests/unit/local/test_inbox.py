@@ -75,11 +75,12 @@ def test_nothing_in_a_letter_becomes_markup_of_the_page(tmp_path: Path, path: st
 
 def test_the_html_part_is_shown_in_a_sandbox_that_runs_nothing(tmp_path: Path) -> None:
     (key,) = keep(tmp_path / "mail", letter(page="<p>Your case</p>"))
-    assert "sandbox='allow-popups'" in get(tmp_path / "mail", f"/letter/{key}")[2]
+    assert f"sandbox='{inbox.SANDBOX}'" in get(tmp_path / "mail", f"/letter/{key}")[2]
     status, headers, page = get(tmp_path / "mail", f"/letter/{key}/html")
-    assert (status, page.strip()) == (200, "<p>Your case</p>")
-    assert headers["content-security-policy"].startswith("sandbox allow-popups; default-src 'none'")
-    assert "allow-scripts" not in headers["content-security-policy"]
+    assert (status, page.strip()) == (200, '<base target="_blank"><p>Your case</p>')
+    assert headers["content-security-policy"].startswith(f"sandbox {inbox.SANDBOX}; default-src 'none'")
+    for right in ("allow-scripts", "allow-same-origin", "allow-top-navigation", "allow-forms"):
+        assert right not in headers["content-security-policy"]
 
 
 def test_a_link_in_the_text_can_be_clicked_and_no_other_scheme_can(tmp_path: Path) -> None:
