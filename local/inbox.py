@@ -21,9 +21,8 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 # Letters hold what strangers typed, so nothing in them may run, load or leave: neither script nor picture nor form.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'"
-LETTER_POLICY = (
-    "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-)
+SANDBOX = "allow-popups allow-popups-to-escape-sandbox"
+LETTER_POLICY = f"sandbox {SANDBOX}; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
