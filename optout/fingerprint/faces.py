@@ -34,8 +34,9 @@ FACE_MIN_SIDE = 30
 
 # The detector's best range: long side scaled up to 300 and down to 640.
 _SIDE_FROM, _SIDE_TO = 300, 640
-# In strips thinner than this after scaling no face fits, and YuNet answers with noise: faces in 5 x 4000 black pixels.
-_DETECTABLE_SIDE = 16
+# Thinner strips are widened to this: OpenCV 4.14 gives YuNet memory that nobody wrote to in pictures of up to 32 pixels,
+# and it finds faces there, at infinity or in place (bench/fuzz.py).
+_SIDE_LEAST = 64
 # SFace looks at 112 x 112. Larger faces are first averaged down to at most twice that, else they would be undersampled.
 _ALIGNED_SIDE = 112
 
@@ -102,12 +103,13 @@ class _Models:
         cv2, side = self._cv2, max(bgr.shape[:2])
         scale = max(_SIDE_FROM, min(side, _SIDE_TO)) / side
         size = (max(1, round(bgr.shape[1] * scale)), max(1, round(bgr.shape[0] * scale)))
-        if min(size) < _DETECTABLE_SIDE:
-            return []
         how = cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA
         scaled = bgr if scale == 1 else cv2.resize(bgr, size, interpolation=how)
+        right, below = (max(0, _SIDE_LEAST - length) for length in size)
+        if right or below:
+            scaled = cv2.copyMakeBorder(scaled, 0, below, 0, right, cv2.BORDER_CONSTANT)
         with self._lock:
-            self._detector.setInputSize(size)
+            self._detector.setInputSize((size[0] + right, size[1] + below))
             rows = self._detector.detect(scaled)[1]
         if rows is None:
             return []

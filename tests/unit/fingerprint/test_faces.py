@@ -120,6 +120,17 @@ def test_a_box_lies_inside_the_picture() -> None:
         assert y + height <= rgb.shape[0]
 
 
+@pytest.mark.parametrize("turns", [0, 1])
+def test_thin_strips_are_not_judged_by_what_the_memory_held_before(turns: int) -> None:
+    man = Image.open(io.BytesIO(picture("obama.jpg"))).convert("RGB")
+    for height in (2, 5, 8, 16, 28, 32):
+        strip = np.rot90(np.asarray(man.resize((640, height))), turns)
+        for rows in range(1, 9):
+            memory = [np.full((40 * rows, 1000), 1e30, dtype=np.float32) for _ in range(4)]
+            del memory
+            assert find_faces(strip) == ()
+
+
 @pytest.mark.parametrize("shape", [(5, 5, 3), (5, 4000, 3), (4000, 5, 3)])
 def test_odd_shapes_have_no_face(shape: tuple[int, int, int]) -> None:
     assert find_faces(np.zeros(shape, dtype=np.uint8)) == ()
