@@ -1,8 +1,8 @@
 """A crawler's lookup: the items it sends, and the answer for each.
 
 Pure but for the list it is given. One broken item is `invalid` and never spoils the others; what cannot be answered
-surely is `defer`. docs/crawlers.md says what a crawler does with each answer; docs/api/exclusions-check.json is written
-from the models here by `python -m optout.lookups`.
+surely is `defer`. docs/crawlers.md says what a crawler does with each answer; docs/api/openapi.json describes the
+models here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -266,41 +265,12 @@ def _vector(index: int, text: str) -> Any:
 # --- the published description ----------------------------------------------------------------------------------------
 
 
-def openapi() -> dict[str, Any]:
-    """The models as a fragment of OpenAPI 3.1."""
-    schemas: dict[str, Any] = {}
+def schemas() -> dict[str, Any]:
+    """The models as schemas of OpenAPI 3.1, by name; `optout.openapi` puts them into docs/api/openapi.json."""
+    found: dict[str, Any] = {}
     for model in (Lookup, Item, Answer):
         mode: Any = "serialization" if model is Answer else "validation"
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)
-        schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
-    schemas["Lookup"]["properties"]["items"]["items"] = {"$ref": "#/components/schemas/Item"}
-    body = {"application/json": {"schema": {"$ref": "#/components/schemas/Lookup"}}}
-    found = {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}}
-    refusals = {
-        "400": "The body is no JSON object in UTF-8.",
-        "403": "The request is not signed, or the identity may not ask.",
-        "413": f"The body is larger than {MAX_BODY_BYTES} bytes.",
-        "422": "A field of the lookup is wrong; `problems` says which and why.",
-        "503": "The list is not fresh here. Ask again after `Retry-After`; never take it for `allow`.",
-    }
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Exclusion lookups", "version": FINGERPRINT_VERSION},
-        "paths": {
-            "/exclusions/check": {
-                "post": {
-                    "summary": "Whether pictures, faces and addresses may be indexed",
-                    "requestBody": {"required": True, "content": body},
-                    "responses": {
-                        "200": {"description": "A verdict for every item, in their order.", "content": found},
-                        **{status: {"description": sentence} for status, sentence in refusals.items()},
-                    },
-                }
-            }
-        },
-        "components": {"schemas": dict(sorted(schemas.items()))},
-    }
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(openapi(), indent=2) + "\n")
+        found |= schema.pop("$defs", {}) | {model.__name__: schema}
+    found["Lookup"]["properties"]["items"]["items"] = {"$ref": "#/components/schemas/Item"}
+    return found

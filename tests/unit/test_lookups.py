@@ -7,7 +7,6 @@ import io
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.message import Message
 from functools import cache
@@ -37,7 +36,6 @@ from optout.lookups import (
     Answer,
     Result,
     answer,
-    openapi,
     parse,
 )
 
@@ -325,31 +323,6 @@ def test_a_version_that_is_none_is_refused(text: str) -> None:
     lookup = parse(json.dumps({"items": [], "min_version": text}).encode())
     with pytest.raises(RequestInvalid):
         _ = lookup.oldest
-
-
-def test_the_published_description_is_that_of_the_models() -> None:
-    """Write it again with `python -m optout.lookups > docs/api/exclusions-check.json`."""
-    written = json.loads((REPOSITORY / "docs" / "api" / "exclusions-check.json").read_text())
-    assert written == openapi()
-
-
-def _references(part: Any) -> Iterator[str]:
-    if isinstance(part, dict):
-        for name, value in part.items():
-            if name == "$ref":
-                yield value
-            else:
-                yield from _references(value)
-    elif isinstance(part, list):
-        for value in part:
-            yield from _references(value)
-
-
-def test_the_published_description_is_whole() -> None:
-    description = openapi()
-    names = {reference.removeprefix("#/components/schemas/") for reference in _references(description)}
-    assert names <= set(description["components"]["schemas"])
-    assert {"Lookup", "Item", "Answer"} <= names
 
 
 # ---- anything at all
