@@ -56,6 +56,11 @@ def mail_queue_url() -> str:
     return os.environ["MAIL_QUEUE_URL"]
 
 
+def receipts_queue_arn() -> str:
+    """The queue of what SES reports about letters, by its ARN: so a function knows which queue a message is from."""
+    return os.environ["RECEIPTS_QUEUE_ARN"]
+
+
 def letters_configuration_set() -> str:
     """Name of the SES configuration set that letters are sent with."""
     return os.environ["LETTERS_CONFIGURATION_SET"]
@@ -84,6 +89,11 @@ def engine_name() -> str:
 def false_exclusions_per_million() -> float:
     """How many of a million crawled faces the whole list may exclude by mistake; sets the face threshold."""
     return float(os.environ["FALSE_EXCLUSIONS_PER_MILLION"])
+
+
+def hit_share_alarm() -> float:
+    """The share of lookups, of 1, above which one exclusion is reported for hitting too many pictures."""
+    return float(os.environ["HIT_SHARE_ALARM_PERCENT"]) / 100
 
 
 def console_client_id() -> str:

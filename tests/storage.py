@@ -30,6 +30,8 @@ ENVIRONMENT = {
     "SUPPORT_ADDRESS": "help@example.org",
     "LETTERS_CONFIGURATION_SET": "Letters",
     "FALSE_EXCLUSIONS_PER_MILLION": "1000",
+    "HIT_SHARE_ALARM_PERCENT": "1",
+    "RECEIPTS_QUEUE_ARN": "arn:aws:sqs:eu-central-1:123456789012:Receipts",
     "POWERTOOLS_METRICS_NAMESPACE": "ImageOptout",
     "POWERTOOLS_SERVICE_NAME": "unit",
     "CONSOLE_CLIENT_ID": "console",

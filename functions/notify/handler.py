@@ -1,4 +1,5 @@
-"""Letters: table stream -> mail queue -> SES, the sweep for letters that are late, and the retention sweep.
+"""Letters: table stream -> mail queue -> SES, the sweep for letters that are late, what SES reports about letters that
+came back, and the retention sweep.
 
 Logs and metrics count and name kinds of letters only: no case, no name, no address.
 """
@@ -12,8 +13,9 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from optout import retention
-from optout.mail import outbox
+from optout import retention, settings
+from optout.mail import outbox, receipts
+from optout.requests import MailTrouble
 from optout.store import LETTER_GRACE, LetterKey, Photos, Requests
 
 logger = Logger()
@@ -26,7 +28,7 @@ _TIME_FOR_ONE_MS = 8_000
 @logger.inject_lambda_context
 @metrics.log_metrics(capture_cold_start_metric=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """One of: a batch of the table's stream, a batch of the mail queue, a schedule's `{"sweep": ...}`."""
+    """One of: a batch of the table's stream, of the mail queue, of SES's reports, a schedule's `{"sweep": ...}`."""
     match event:
         case {"sweep": "letters"}:
             return sweep_letters()
@@ -34,7 +36,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             return sweep_retention()
         case {"Records": [{"eventSource": "aws:dynamodb"}, *_] as records}:
             return forward(records)
-        case {"Records": [{"eventSource": "aws:sqs"}, *_] as records}:
+        case {"Records": [{"eventSource": "aws:sqs", "eventSourceARN": queue}, *_] as records}:
+            if queue == settings.receipts_queue_arn():
+                return note_receipts(records)
             return deliver(records, context)
     raise ValueError("an event that no source of this function sends")
 
@@ -68,8 +72,33 @@ def deliver(records: list[dict[str, Any]], context: LambdaContext) -> dict[str, 
             sent += fate is outbox.Fate.SENT
             if fate is outbox.Fate.UNDELIVERABLE:
                 metrics.add_metric("LettersUndeliverable", MetricUnit.Count, 1)
+            if fate is outbox.Fate.SUPPRESSED:
+                metrics.add_metric("LettersSuppressed", MetricUnit.Count, 1)
     metrics.add_metric("LettersSent", MetricUnit.Count, sent)
     metrics.add_metric("LettersFailed", MetricUnit.Count, len(failed))
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+_COUNTED = {MailTrouble.BOUNCED: "Bounces", MailTrouble.COMPLAINED: "Complaints", MailTrouble.REJECTED: "Rejects"}
+
+
+def note_receipts(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mark the cases whose letters came back. A report that cannot be noted yet is named, and SQS brings it again."""
+    requests, now = Requests.from_settings(), datetime.now(UTC)
+    failed: list[str] = []
+    for record in records:
+        try:
+            receipt = receipts.read(record["body"])
+            noted = receipts.note(requests, receipt, now)
+        except Exception as error:  # whatever it is, the other reports of the batch are noted
+            failed.append(record["messageId"])
+            logger.warning("report not noted", extra={"error_type": type(error).__name__})
+        else:
+            if noted is receipts.Noted.MARKED:
+                metrics.add_metric(_COUNTED.get(receipt.trouble, "BouncesTemporary"), MetricUnit.Count, 1)
+            elif noted is receipts.Noted.UNMATCHED:
+                metrics.add_metric("ReceiptsUnmatched", MetricUnit.Count, 1)
+    metrics.add_metric("ReceiptsFailed", MetricUnit.Count, len(failed))
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 

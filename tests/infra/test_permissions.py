@@ -51,7 +51,14 @@ REVIEWED: dict[str, dict[str, set[str]]] = {
     },
     "ExcludeCheck": {"Exclusions": {"dynamodb:GetItem", "dynamodb:Query"}},
     "Notify": {
-        "Requests": {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+        # Putting: the history of a case whose letter came back, and which letter a message id is.
+        "Requests": {
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+        },
         "RequestsBySweep": {"dynamodb:Query"},
         "Stream": {
             "dynamodb:DescribeStream",
@@ -60,6 +67,7 @@ REVIEWED: dict[str, dict[str, set[str]]] = {
             "dynamodb:ListStreams",
         },
         "Mail": {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"},
+        "Receipts": {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"},
         "StreamFailures": {"sqs:SendMessage"},
         "Letters": {"ses:SendEmail", "ses:SendRawEmail"},
         "Retention": {"s3:DeleteObject", "s3:DeleteObjectVersion"},

@@ -34,6 +34,7 @@ REVIEWED = {
     ("POST", "/requests/{id}/decision"): ("Decide", COGNITO),
     ("POST", "/requests/{id}/revocation"): ("Decide", COGNITO),
     ("POST", "/requests/{id}/revocation/confirmation"): ("Decide", COGNITO),
+    ("POST", "/requests/{id}/suspension"): ("Decide", COGNITO),
     ("GET", "/requests/{id}/photos/{ticket}"): ("Decide", COGNITO),
     ("GET", "/exclusions"): ("Decide", COGNITO),
     ("POST", "/exclusions/check"): ("ExcludeCheck", IAM),

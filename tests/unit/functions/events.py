@@ -28,10 +28,13 @@ def stream_record(pk: str, sk: str, name: str = "INSERT") -> dict[str, Any]:
     return {"eventSource": "aws:dynamodb", "eventName": name, "dynamodb": {"Keys": keys}}
 
 
-def queue_record(body: str | dict[str, Any], received: int = 1, message_id: str = "m1") -> dict[str, Any]:
-    """A message of the mail queue."""
+def queue_record(
+    body: str | dict[str, Any], received: int = 1, message_id: str = "m1", queue: str = "Mail"
+) -> dict[str, Any]:
+    """A message of the mail queue, or of another one."""
     return {
         "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:eu-central-1:123456789012:{queue}",
         "messageId": message_id,
         "body": body if isinstance(body, str) else json.dumps(body),
         "attributes": {"ApproximateReceiveCount": str(received)},

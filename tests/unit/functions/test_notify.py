@@ -17,11 +17,12 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from local.place import REPOSITORY
 from optout import settings
 from optout.mail.outbox import MAX_RECEIVES
-from optout.requests import Answers, Kind
+from optout.requests import Answers, Kind, MailTrouble
 from optout.store import LETTER_GRACE, LetterKey, Requests
 from tests.storage import REGION, storage
 from tests.unit.functions.api import load
 from tests.unit.functions.events import Context, metric_values, queue_record, stream_record
+from tests.unit.mail.ses_reports import message as reported
 
 # Planted, so that a test can look for them where they must not be.
 PERSONAL = ("Adalbert", "Lovelace", "ada@example.org", "+49301234567", "my secret story", "https://a.example/1")
@@ -133,6 +134,73 @@ def test_the_sweep_sends_only_letters_that_the_stream_had_time_for(
     assert metric_values(capsys.readouterr().out) == {"LettersLate": 1}
 
 
+def message_id(key: LetterKey) -> str:
+    """Under which SES took a letter."""
+    item = boto3.client("dynamodb").get_item(
+        TableName="Requests", Key={name: {"S": value} for name, value in key.keys.items()}
+    )["Item"]
+    return str(item["message_id"]["S"])
+
+
+def test_a_bounce_marks_its_case_and_the_next_letter_is_not_sent(
+    notify: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = due_letter()
+    notify.lambda_handler({"Records": [queue_record(key.to_json())]}, Context())
+    capsys.readouterr()
+    report = queue_record(reported(message_id(key)), queue="Receipts")
+    assert notify.lambda_handler({"Records": [report, report]}, Context()) == {"batchItemFailures": []}
+    assert metric_values(capsys.readouterr().out) == {"Bounces": 1, "ReceiptsFailed": 0}
+    requests = Requests.from_settings()
+    problem = requests.get(key.request_id, datetime.now(UTC)).mail_problem
+    assert problem is not None
+    assert problem.trouble is MailTrouble.BOUNCED
+
+    other = due_letter()
+    notify.lambda_handler({"Records": [queue_record(other.to_json())]}, Context())
+    assert metric_values(capsys.readouterr().out) == {"LettersSuppressed": 1, "LettersSent": 0, "LettersFailed": 0}
+    assert sent_to() == ["ada@example.org"]
+    problem = requests.get(other.request_id, datetime.now(UTC)).mail_problem
+    assert problem is not None
+    assert problem.trouble is MailTrouble.SUPPRESSED
+
+
+def test_every_kind_of_report_is_counted_by_its_name(notify: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, bounce_type, name in (
+        ("Bounce", "Transient", "BouncesTemporary"),
+        ("Reject", "", "Rejects"),
+        ("Bounce", "Permanent", "Bounces"),
+        ("Complaint", "", "Complaints"),
+    ):
+        requests = Requests.from_settings()
+        case = requests.confirm(
+            requests.create_draft(Kind.LINKS, ANSWERS, f"hash-{name}", datetime.now(UTC)).id, datetime.now(UTC)
+        )
+        requests.letter_sent(LetterKey(case.id, case.version), f"id-{name}", datetime.now(UTC))
+        body = reported(f"id-{name}", kind, bounce_type=bounce_type)
+        notify.lambda_handler({"Records": [queue_record(body, queue="Receipts")]}, Context())
+        assert metric_values(capsys.readouterr().out) == {name: 1, "ReceiptsFailed": 0}
+
+
+def test_a_report_that_cannot_be_noted_comes_again_and_holds_up_no_other(
+    notify: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = due_letter()
+    notify.lambda_handler({"Records": [queue_record(key.to_json())]}, Context())
+    capsys.readouterr()
+    old = datetime.now(UTC) - timedelta(minutes=6)
+    bodies = ["nonsense", reported("not-noted-yet"), reported("of-nobody", at=old), reported(message_id(key))]
+    records = [queue_record(body, message_id=f"m{number}", queue="Receipts") for number, body in enumerate(bodies)]
+    answer = notify.lambda_handler({"Records": records}, Context())
+    assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["m0", "m1"]
+    captured = capsys.readouterr()
+    assert metric_values("\n".join(line for line in captured.out.splitlines() if "_aws" in line)) == {
+        "Bounces": 1,
+        "ReceiptsUnmatched": 1,
+        "ReceiptsFailed": 2,
+    }
+
+
 def test_the_retention_sweep_counts_what_it_deleted(notify: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     Requests.from_settings().create_draft(Kind.LINKS, ANSWERS, "hash", datetime.now(UTC) - timedelta(days=2))
     assert notify.lambda_handler({"sweep": "retention"}, Context())["drafts"] == 1
@@ -165,9 +233,13 @@ def test_logs_and_metrics_hold_nothing_personal(notify: ModuleType, capsys: pyte
     boto3.client("sesv2").create_email_identity(EmailIdentity=settings.sender())
     notify.lambda_handler(message, Context())
     notify.lambda_handler({"sweep": "retention"}, Context())
+    for kind in ("Bounce", "Complaint", "Reject"):
+        for known in (message_id(key), "unknown"):
+            notify.lambda_handler({"Records": [queue_record(reported(known, kind), queue="Receipts")]}, Context())
     captured = capsys.readouterr()
     output = captured.out + captured.err
     assert "letter not sent" in output
+    assert "report not noted" in output
     for planted in (*PERSONAL, key.request_id, "/status/"):
         assert planted not in output
 
