@@ -20,8 +20,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from optout import errors, http, lookups
+from optout.decisions import MAX_TEXT, REASONS
 from optout.fingerprint import FINGERPRINT_VERSION
-from optout.requests import Kind, Status
+from optout.requests import Kind, Status, Step
 from optout.web import console, forms, site, wording
 from optout.web.countries import countries
 
@@ -65,7 +66,7 @@ class Operation:
     body: Schema | None = None
     query: Mapping[str, Schema] = field(default_factory=dict)
     refuses: tuple[type[errors.OptOutError], ...] = ()
-    too_wrong: str = ""
+    wrong: str = ""
 
     @property
     def name(self) -> str:
@@ -110,9 +111,13 @@ _PROBLEM = _one_of(sorted({*wording.PHOTO_PROBLEMS, "face", "incomplete"}), "Why
 _REPEATED = _text(says="Numbers of the lines that repeated a link, as in `3.7`.")
 
 
-def _schema_of(model: type[BaseModel]) -> Schema:
-    """A model's schema without the names that only this code knows it by."""
+def _schema_of(model: type[BaseModel], *steps: Step) -> Schema:
+    """A model's schema without the names that only this code knows it by; `reason` is one of those for the steps."""
     schema = model.model_json_schema()
+    if steps:
+        reasons = sorted({reason for step in steps for reason in REASONS[step]})
+        schema["properties"]["reason"] = _one_of(reasons, "Which fit the step; some ask for a text.")
+        schema["properties"]["text"] = _text(MAX_TEXT, "The reviewer's own words; they stand in the letter.")
     schema.pop("title", None)
     schema.pop("description", None)
     for definition in schema.get("$defs", {}).values():
@@ -160,7 +165,7 @@ OPERATIONS: tuple[Operation, ...] = (
         moved="To the draft's photos.",
         form=_form(("kind", *_ASKED_ALWAYS), kind=_KIND, **_ANSWERS_TYPED),
         refuses=(errors.RequestInvalid, errors.Unavailable),
-        too_wrong="The form again, with what is not right.",
+        wrong="The form again, with what is not right.",
     ),
     Operation(
         "GET",
@@ -181,7 +186,7 @@ OPERATIONS: tuple[Operation, ...] = (
         moved="To the draft's photos, or to its check page when nothing is missing.",
         form=_form(_ASKED_ALWAYS, **_ANSWERS_TYPED),
         refuses=(errors.RequestInvalid, errors.AlreadyConfirmed, *_NO_DRAFT),
-        too_wrong="The form again, with what is not right.",
+        wrong="The form again, with what is not right.",
     ),
     Operation(
         "GET",
@@ -345,7 +350,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _REVIEWERS,
         "Decides a case; the first decision stands",
         json=("What was decided. Browsers get the case as a fragment.", _DECIDED),
-        form=_schema_of(console._DecisionSent),
+        form=_schema_of(console._DecisionSent, Step.ACCEPT, Step.REJECT, Step.ACCEPT_ON_APPEAL),
         form_or_json=True,
         refuses=(
             errors.RequestInvalid,
@@ -365,7 +370,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _REVIEWERS,
         "Proposes to take an acceptance back",
         json=("The case as it stands. Browsers get it as a fragment.", _CHANGED),
-        form=_schema_of(console._RevocationSent),
+        form=_schema_of(console._RevocationSent, Step.REVOKE),
         form_or_json=True,
         refuses=(errors.RequestInvalid, errors.StateConflict, *_NO_CASE),
     ),
@@ -530,8 +535,8 @@ def _refusals(operation: Operation) -> dict[str, list[str]]:
         found["403"].append("The request is not signed, or the identity may not ask.")
         found["400"] = ["The body is no JSON object in UTF-8."]
         found["422"] = ["A field of the lookup is wrong; `problems` says which and why."]
-    if operation.too_wrong:
-        found["400"] = [operation.too_wrong]
+    if operation.wrong:
+        found["400"] = [operation.wrong]
     for error in operation.refuses:
         answer = http._ANSWERS[error]
         found.setdefault(str(answer.status), []).append(answer.sentence)
