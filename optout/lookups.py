@@ -40,6 +40,7 @@ TIME_BUDGET_S = 20.0
 # When asking again can bring another answer. Missing signals do not appear by waiting.
 _RETRY_AFTER_S = {
     Reason.PENDING_CASE: 86_400,  # a person decides within days
+    Reason.DOUBTFUL_MATCH: 86_400,
     Reason.SUSPENDED: 3_600,  # somebody is looking into it
     Reason.MODEL_MISMATCH: 3_600,  # ends with the deployment that is under way
     Reason.TIME_BUDGET: 1,
@@ -109,6 +110,10 @@ class MatchedExclusion(BaseModel):
     signal: str
     distance: float
     threshold: float
+    box: Annotated[
+        list[int] | None,
+        Field(description="For a face found in `picture`: x, y, width and height in its upright pixels."),
+    ] = None
 
 
 class Result(BaseModel):

@@ -70,34 +70,3 @@ class HammingIndex:
         distances = np.bitwise_count(different).sum(axis=1, dtype=np.int32)
         rows = np.flatnonzero((distances <= radius) & self._rows.live[:end])
         return [(int(row), int(distances[row])) for row in rows]
-
-
-class CosineIndex:
-    """Unit vectors, found by 1 - cosine."""
-
-    def __init__(self, dimensions: int) -> None:
-        self._rows = _Rows()
-        self._vectors: NDArray[np.float32] = np.zeros((_FIRST_ROWS, dimensions), dtype=np.float32)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def add(self, vector: NDArray[np.float32]) -> int:
-        """Store one vector of length 1; returns the row that searches will name."""
-        row = self._rows.take()
-        if row >= len(self._vectors):
-            self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
-        self._vectors[row] = vector
-        return row
-
-    def remove(self, row: int) -> None:
-        """Raises KeyError when the row holds nothing."""
-        self._rows.free(row)
-
-    def within(self, vector: NDArray[np.float32], radius: float) -> list[tuple[int, float]]:
-        """(row, distance) of every stored vector at most `radius` away, in no order."""
-        end = self._rows.end
-        distances = 1.0 - (self._vectors[:end] @ vector).astype(np.float64)
-        rows = np.flatnonzero((distances <= radius) & self._rows.live[:end])
-        # Rounding can carry a vector a hair past itself.
-        return [(int(row), max(0.0, float(distances[row]))) for row in rows]

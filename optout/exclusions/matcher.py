@@ -6,13 +6,13 @@ when every signal that the list needs was given; whatever cannot be answered sur
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optout.exclusions.entry import (
     Exclusion,
@@ -23,30 +23,24 @@ from optout.exclusions.entry import (
     State,
     url_hash,
 )
-from optout.exclusions.index import CosineIndex, HammingIndex
+from optout.exclusions.face_rates import (
+    CRAWLED_FACES_PER_DAY,
+    FACES_AGREE,
+    FALSE_EXCLUSIONS_PER_MILLION,
+    REVIEWS_PER_DAY,
+    face_threshold,
+    review_threshold,
+)
+from optout.exclusions.face_search import FaceIndex
+from optout.exclusions.index import HammingIndex
 from optout.fingerprint import FINGERPRINT_VERSION, PDQ_MIN_QUALITY, Fingerprint
 from optout.fingerprint.faces import FACE_DIMENSIONS, FACE_MODEL, Face
 from optout.fingerprint.pdq import PDQ_RADIUS
-
-# Cosine at which a list of N embeddings wrongly excludes the share `target` of crawled faces: a fit to 17 million pairs
-# of different people, measured down to a rate of 6e-8 a pair and extrapolated beyond. docs/accuracy.md.
-FACE_COSINE_AT_ONE = 0.223
-FACE_COSINE_PER_DECADE = 0.049
-# Below this even a list of one person would confuse look-alikes and badly lit faces.
-FACE_COSINE_FLOOR = 0.45
-# The operator's choice: crawled faces that are wrongly excluded by the whole list, of a million.
-FALSE_EXCLUSIONS_PER_MILLION = 1000.0
 
 # An answer names the nearest matches; a cluster of near-duplicates would make it endless.
 MAX_MATCHES = 20
 
 Key = TypeVar("Key", str, bytes)
-
-
-def face_threshold(embeddings: int, false_exclusions_per_million: float = FALSE_EXCLUSIONS_PER_MILLION) -> float:
-    """The cosine from which a face counts as an enrolled one, in a list of so many embeddings (people x photos)."""
-    share = false_exclusions_per_million / 1e6
-    return max(FACE_COSINE_FLOOR, FACE_COSINE_AT_ONE + FACE_COSINE_PER_DECADE * math.log10(max(1, embeddings) / share))
 
 
 # Renditions of pictures below PDQ_MIN_QUALITY (512 and 256 px, grey, JPEG 80) had at most 2 more than the original (24
@@ -65,9 +59,10 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why. The first three come with `matches`."""
+    """Why. The first four come with `matches`."""
 
     MATCH = "match"
+    DOUBTFUL_MATCH = "doubtful_match"
     PENDING_CASE = "pending_case"
     SUSPENDED = "suspended"
     NO_MATCH = "no_match"
@@ -79,13 +74,15 @@ class Reason(StrEnum):
 @dataclass(frozen=True)
 class Match:
     """One exclusion that applies. `signal` is sha256, pdq, face or url; always `distance <= threshold`: differing bits
-    for pdq, 1 - cosine for face, 0 and 0 for what is matched exactly."""
+    for pdq, 1 - cosine for face, 0 and 0 for what is matched exactly. `box` says where in the picture asked about the
+    face is, (x, y, width, height) in pixels, when it was given with the face."""
 
     exclusion_id: str
     scope: Scope
     signal: str
     distance: float
     threshold: float
+    box: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,7 @@ class Verdict:
                     "signal": match.signal,
                     "distance": round(match.distance, 4),
                     "threshold": round(match.threshold, 4),
+                    "box": None if match.box is None else list(match.box),
                 }
                 for match in self.matches
             ],
@@ -122,10 +120,21 @@ class Verdict:
 class ExclusionList:
     """The exclusion list in memory. One writer, any number of readers between writes."""
 
-    def __init__(self, *, false_exclusions_per_million: float = FALSE_EXCLUSIONS_PER_MILLION) -> None:
+    def __init__(
+        self,
+        *,
+        false_exclusions_per_million: float = FALSE_EXCLUSIONS_PER_MILLION,
+        reviews_per_day: float = REVIEWS_PER_DAY,
+        crawled_faces_per_day: float = CRAWLED_FACES_PER_DAY,
+    ) -> None:
+        """The operator's choices: how many of a million crawled faces the whole list may exclude wrongly; and how many
+        wrong `review` answers a day, of so many crawled faces, people can look at (0: nothing goes to review)."""
         if not 0 < false_exclusions_per_million <= 1e6:
             raise ValueError("false_exclusions_per_million must be above 0 and at most 1,000,000")
+        if reviews_per_day < 0 or crawled_faces_per_day <= 0:
+            raise ValueError("reviews_per_day must be at least 0 and crawled_faces_per_day above 0")
         self._per_million = false_exclusions_per_million
+        self._reviews_per_face = reviews_per_day / crawled_faces_per_day
         self._shelves = {state: _Shelf() for state in State}
 
     def __len__(self) -> int:
@@ -140,6 +149,12 @@ class ExclusionList:
     def face_threshold(self) -> float:
         """The cosine from which a face is excluded now; it rises with the list."""
         return self._cosine(self._shelves[State.ACCEPTED])
+
+    @property
+    def review_threshold(self) -> float:
+        """The cosine from which a face that is not excluded goes to a person; the face threshold when none does."""
+        photos = self._shelves[State.ACCEPTED].face_photos
+        return review_threshold(photos, self.face_threshold, self._reviews_per_face)
 
     def add(self, exclusion: Exclusion) -> None:
         """Put an exclusion on the list. More under the same id adds to it; the same again changes nothing. Once an
@@ -159,7 +174,8 @@ class ExclusionList:
         self.add(ImageExclusion(exclusion_id, fingerprint.sha256, fingerprint.codes, State.ACCEPTED))
 
     def add_face(self, exclusion_id: str, faces: Face | Sequence[Face]) -> None:
-        """Exclude a person by one face or by several of the same person. Raises ValueError when there is none."""
+        """Exclude a person by one face or by several of the same person, which together find more photos of them than
+        each alone. Raises ValueError when there is none."""
         given = (faces,) if isinstance(faces, Face) else tuple(faces)
         embeddings = tuple(face.embedding.astype("<f4").tobytes() for face in given)
         self.add(FaceExclusion(exclusion_id, embeddings, FACE_MODEL, State.ACCEPTED))
@@ -194,29 +210,30 @@ class ExclusionList:
 
         Raises RequestInvalid when `url` is not an address, ValueError for a scope that does not exist.
         """
-        asked = tuple(Scope) if scopes is None else tuple(scope for scope in Scope if scope in set(map(Scope, scopes)))
-        signals = _Signals(fingerprint or Fingerprint(), None if url is None else url_hash(url))
+        return self.check_many([(fingerprint, url)], scopes=scopes)[0]
+
+    def _check(self, signals: _Signals, asked: tuple[Scope, ...], hits: _FaceHits) -> Verdict:
         accepted, pending = self._shelves[State.ACCEPTED], self._shelves[State.PENDING]
         suspended = self._shelves[State.SUSPENDED]
         missing = {scope: signals.missing(scope, accepted, pending, suspended) for scope in asked}
         foreign = Scope.FACE in asked and any(shelf.foreign for shelf in (accepted, pending, suspended))
         coverage = tuple(scope for scope in asked if not missing[scope] and not (scope is Scope.FACE and foreign))
 
-        matches = accepted.search(signals, asked, self._cosine(accepted))
-        if matches:
-            return Verdict(Outcome.EXCLUDE, Reason.MATCH, matches, coverage=coverage)
+        found = accepted.search(signals, asked, hits[State.ACCEPTED], self.face_threshold, self.review_threshold)
+        if found.sure:
+            return Verdict(Outcome.EXCLUDE, Reason.MATCH, found.sure, coverage=coverage)
         lacking = tuple(dict.fromkeys(name for scope in asked for name in missing[scope]))
-        waiting = pending.search(signals, asked, self._cosine(pending))
-        if waiting:
-            return Verdict(Outcome.DEFER, Reason.PENDING_CASE, waiting, lacking, coverage)
-        # At the threshold of the list it is off for the moment: alone it would have a lower one, and hold back more.
-        doubtful = suspended.search(signals, asked, max(self._cosine(accepted), self._cosine(suspended)))
-        if doubtful:
-            return Verdict(Outcome.DEFER, Reason.SUSPENDED, doubtful, lacking, coverage)
-        if foreign:
-            return Verdict(Outcome.DEFER, Reason.MODEL_MISMATCH, (), lacking, coverage)
-        if lacking:
-            return Verdict(Outcome.DEFER, Reason.MISSING_SIGNALS, (), lacking, coverage)
+        held = pending.search(signals, asked, hits[State.PENDING], self._cosine(pending)).sure
+        if held:
+            return Verdict(Outcome.DEFER, Reason.PENDING_CASE, held, lacking, coverage)
+        held = suspended.search(signals, asked, hits[State.SUSPENDED], self._suspended_cosine).sure
+        if held:
+            return Verdict(Outcome.DEFER, Reason.SUSPENDED, held, lacking, coverage)
+        if found.doubtful:
+            return Verdict(Outcome.REVIEW, Reason.DOUBTFUL_MATCH, found.doubtful, lacking, coverage)
+        if foreign or lacking:
+            reason = Reason.MODEL_MISMATCH if foreign else Reason.MISSING_SIGNALS
+            return Verdict(Outcome.DEFER, reason, (), lacking, coverage)
         return Verdict(Outcome.ALLOW, Reason.NO_MATCH, coverage=coverage)
 
     def check_many(
@@ -226,12 +243,43 @@ class ExclusionList:
         scopes: Iterable[Scope | str] | None = None,
     ) -> list[Verdict]:
         """`check` for each fingerprint, or each pair of fingerprint and address, in order."""
-        asked = None if scopes is None else tuple(scopes)
+        asked = tuple(Scope) if scopes is None else tuple(scope for scope in Scope if scope in set(map(Scope, scopes)))
         pairs = ((item, None) if isinstance(item, Fingerprint) else item for item in items)
-        return [self.check(fingerprint, url, scopes=asked) for fingerprint, url in pairs]
+        signals = [
+            _Signals(fingerprint or Fingerprint(), None if url is None else url_hash(url)) for fingerprint, url in pairs
+        ]
+        hits = self._face_hits(signals if Scope.FACE in asked else [])
+        return [
+            self._check(each, asked, {state: found.get(place, []) for state, found in hits.items()})
+            for place, each in enumerate(signals)
+        ]
+
+    def _face_hits(self, signals: Sequence[_Signals]) -> dict[State, dict[int, list[list[tuple[int, float]]]]]:
+        """For each state and place in `signals`, what each of its faces is near: (row, cosine). All faces of a call are
+        searched at once, which costs a tenth of one after the other."""
+        faces = [(place, face.embedding) for place, each in enumerate(signals) for face in each.faces or ()]
+        lowest = {
+            State.ACCEPTED: self.review_threshold,
+            State.PENDING: self._cosine(self._shelves[State.PENDING]),
+            State.SUSPENDED: self._suspended_cosine,
+        }
+        hits: dict[State, dict[int, list[list[tuple[int, float]]]]] = {state: {} for state in State}
+        if faces:
+            vectors = np.stack([embedding for _, embedding in faces])
+            for state, cosine in lowest.items():
+                if len(self._shelves[state].faces):
+                    found = self._shelves[state].faces.within(vectors, cosine)
+                    for (place, _), near in zip(faces, found, strict=True):
+                        hits[state].setdefault(place, []).append(near)
+        return hits
+
+    @property
+    def _suspended_cosine(self) -> float:
+        # At the threshold of the list it is off for the moment: alone it would have a lower one, and hold back more.
+        return max(self.face_threshold, self._cosine(self._shelves[State.SUSPENDED]))
 
     def _cosine(self, shelf: _Shelf) -> float:
-        return face_threshold(len(shelf.faces), self._per_million)
+        return face_threshold(shelf.face_photos, self._per_million)
 
     def _ids(self, scope: Scope | None = None) -> set[str]:
         return {
@@ -280,6 +328,17 @@ class _Signals:
                 return () if self.url_hash is not None or not any(shelf.links for shelf in shelves) else ("url",)
 
 
+_FaceHits = dict[State, list[list[tuple[int, float]]]]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was near: surely, and only so that a person must look. Each with the nearest first."""
+
+    sure: tuple[Match, ...]
+    doubtful: tuple[Match, ...]
+
+
 @dataclass
 class _Shelf:
     """The exclusions of one state, by every key they are found by."""
@@ -288,7 +347,8 @@ class _Shelf:
     exact: dict[str, list[str]] = field(default_factory=dict)  # sha256 -> ids
     links: dict[bytes, list[str]] = field(default_factory=dict)
     codes: HammingIndex = field(default_factory=HammingIndex)
-    faces: CosineIndex = field(default_factory=lambda: CosineIndex(FACE_DIMENSIONS))
+    faces: FaceIndex = field(default_factory=lambda: FaceIndex(FACE_DIMENSIONS))
+    face_photos: int = 0  # photos behind `faces`
     exact_only: int = 0  # pictures without codes
     foreign: int = 0  # faces made by another model, which cannot be compared
     _code_owner: dict[int, str] = field(default_factory=dict)
@@ -312,8 +372,9 @@ class _Shelf:
             case FaceExclusion() if exclusion.model != FACE_MODEL:
                 self.foreign += 1
             case FaceExclusion():
-                for embedding in exclusion.embeddings:
-                    face_rows.append(row := self.faces.add(np.frombuffer(embedding, dtype="<f4")))
+                self.face_photos += len(exclusion.embeddings)
+                for template in face_templates(exclusion):
+                    face_rows.append(row := self.faces.add(template))
                     self._face_owner[row] = exclusion_id
             case LinkExclusion():
                 self.links.setdefault(exclusion.url_hash, []).append(exclusion_id)
@@ -324,8 +385,10 @@ class _Shelf:
                 case ImageExclusion():
                     _drop(self.exact, exclusion.sha256, exclusion_id)
                     self.exact_only -= not exclusion.dihedral
+                case FaceExclusion() if exclusion.model != FACE_MODEL:
+                    self.foreign -= 1
                 case FaceExclusion():
-                    self.foreign -= exclusion.model != FACE_MODEL
+                    self.face_photos -= len(exclusion.embeddings)
                 case LinkExclusion():
                     _drop(self.links, exclusion.url_hash, exclusion_id)
         code_rows, face_rows = self._rows.pop(exclusion_id, ([], []))
@@ -336,29 +399,51 @@ class _Shelf:
             self.faces.remove(row)
             del self._face_owner[row]
 
-    def search(self, signals: _Signals, asked: tuple[Scope, ...], cosine: float) -> tuple[Match, ...]:
-        """The nearest match of every exclusion and signal, exact ones first."""
+    def search(
+        self,
+        signals: _Signals,
+        asked: tuple[Scope, ...],
+        hits: list[list[tuple[int, float]]],
+        cosine: float,
+        doubtful_from: float | None = None,
+    ) -> _Found:
+        """The nearest match of every exclusion and signal. `hits` has what each of the faces is near."""
         found: dict[tuple[str, str], Match] = {}
 
-        def keep(exclusion_id: str, scope: Scope, signal: str, distance: float, threshold: float) -> None:
-            known = found.get((exclusion_id, signal))
-            if known is None or distance < known.distance:
-                found[exclusion_id, signal] = Match(exclusion_id, scope, signal, distance, threshold)
+        def keep(match: Match) -> None:
+            known = found.get((match.exclusion_id, match.signal))
+            if known is None or match.distance < known.distance:
+                found[match.exclusion_id, match.signal] = match
 
         if Scope.IMAGE in asked:
             for exclusion_id in self.exact.get(signals.fingerprint.sha256 or "", ()):
-                keep(exclusion_id, Scope.IMAGE, "sha256", 0, 0)
+                keep(Match(exclusion_id, Scope.IMAGE, "sha256", 0, 0))
             if signals.code is not None:
                 for row, bits in self.codes.within(signals.code, PDQ_RADIUS):
-                    keep(self._code_owner[row], Scope.IMAGE, "pdq", bits, PDQ_RADIUS)
+                    keep(Match(self._code_owner[row], Scope.IMAGE, "pdq", bits, PDQ_RADIUS))
         if Scope.LINK in asked and signals.url_hash is not None:
             for exclusion_id in self.links.get(signals.url_hash, ()):
-                keep(exclusion_id, Scope.LINK, "url", 0, 0)
-        if Scope.FACE in asked:
-            for face in signals.faces or ():
-                for row, distance in self.faces.within(face.embedding, 1 - cosine):
-                    keep(self._face_owner[row], Scope.FACE, "face", distance, 1 - cosine)
-        return tuple(sorted(found.values(), key=_nearness)[:MAX_MATCHES])
+                keep(Match(exclusion_id, Scope.LINK, "url", 0, 0))
+        for face, near in zip(signals.faces or (), hits, strict=False):
+            box = face.box if face.box[2] else None
+            for row, likeness in near:
+                threshold = 1 - (cosine if likeness >= cosine or doubtful_from is None else doubtful_from)
+                keep(Match(self._face_owner[row], Scope.FACE, "face", 1 - likeness, threshold, box))
+        nearest = sorted(found.values(), key=_nearness)
+        sure = [match for match in nearest if match.signal != "face" or match.distance <= 1 - cosine]
+        doubtful = [match for match in nearest if match not in sure]
+        return _Found(tuple(sure[:MAX_MATCHES]), tuple(doubtful[:MAX_MATCHES]))
+
+
+def face_templates(exclusion: FaceExclusion) -> NDArray[np.float32]:
+    """The vectors that a listed person is searched by: one mean of all their photos, or, where the photos do not agree
+    with each other, each of them. The mean finds .943 (two photos) and .984 (three) of people at the threshold of a
+    list of 10,000, the best of single photos .906 and .955: what two photos have in common is the person."""
+    vectors = np.stack([np.frombuffer(embedding, dtype="<f4") for embedding in exclusion.embeddings])
+    if float((vectors @ vectors.T).min()) < FACES_AGREE:
+        return vectors
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)[np.newaxis]
 
 
 def _nearness(match: Match) -> tuple[float, str]:

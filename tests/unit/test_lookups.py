@@ -380,6 +380,7 @@ def test_crawlers_are_told_what_to_do_with_every_verdict_and_reason() -> None:
     told = {(row[1].strip(" `"), row[2].strip(" `")) for row in rows}
     for reason, outcome in {
         Reason.MATCH: Outcome.EXCLUDE,
+        Reason.DOUBTFUL_MATCH: Outcome.REVIEW,
         Reason.PENDING_CASE: Outcome.DEFER,
         Reason.SUSPENDED: Outcome.DEFER,
         Reason.NO_MATCH: Outcome.ALLOW,

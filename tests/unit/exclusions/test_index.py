@@ -1,10 +1,9 @@
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from optout.exclusions.index import CosineIndex, HammingIndex
+from optout.exclusions.index import HammingIndex
 
 codes = st.binary(min_size=32, max_size=32)
 
@@ -82,21 +81,3 @@ def test_a_row_is_removed_once() -> None:
     assert index.within(bytes(32), 256) == []
     with pytest.raises(KeyError):
         index.remove(row)
-
-
-def test_vectors_are_found_by_cosine_and_gone_when_removed() -> None:
-    rng = np.random.default_rng(5)
-    vectors = rng.normal(size=(500, 128)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    index = CosineIndex(128)
-    rows = [index.add(vector) for vector in vectors]
-    for row in rows[::3]:
-        index.remove(row)
-    assert len(index) == 500 - len(rows[::3])
-    query = vectors[1]
-    expected = {row: 1 - float(vector @ query) for row, vector in zip(rows, vectors, strict=True) if row % 3}
-    found = dict(index.within(query, 0.8))
-    assert found.keys() == {row for row, distance in expected.items() if distance <= 0.8}
-    assert found[rows[1]] == pytest.approx(0, abs=1e-6)
-    assert all(found[row] == pytest.approx(expected[row], abs=1e-6) for row in found)
-    assert all(distance >= 0 for distance in found.values())

@@ -10,9 +10,10 @@ from PIL import Image, ImageOps
 from optout import ExclusionList, Fingerprint
 from optout.errors import RequestInvalid
 from optout.exclusions.entry import FaceExclusion, ImageExclusion, LinkExclusion, Scope, State, url_hash
-from optout.exclusions.matcher import MAX_MATCHES, STRUCTURED_QUALITY, Outcome, Reason, Verdict, face_threshold
+from optout.exclusions.face_rates import face_threshold, false_share, review_threshold
+from optout.exclusions.matcher import MAX_MATCHES, STRUCTURED_QUALITY, Outcome, Reason, Verdict
 from optout.fingerprint import FACE_MODEL, Face
-from tests.pictures import picture
+from tests.pictures import beside, picture
 
 LINK = "https://example.com/a?b=1"
 TURNS = [None, *Image.Transpose]
@@ -231,6 +232,104 @@ def test_pending_faces_do_not_raise_the_threshold_of_accepted_ones() -> None:
     assert excluded.face_threshold == face_threshold(1)
 
 
+def test_what_the_photos_of_a_person_have_in_common_finds_them_where_no_single_photo_does() -> None:
+    person = face(1)
+    photos = [face(seed, person, 0.7) for seed in (2, 3, 4, 5, 6)]
+    seen = Fingerprint(faces=(face(7, person, 0.63),))
+    apart, together = ExclusionList(reviews_per_day=0), ExclusionList(reviews_per_day=0)
+    for number in range(2_000):
+        apart.add_face(f"other-{number}", face(100 + number))
+        together.add_face(f"other-{number}", face(100 + number))
+    for photo in photos:
+        apart.add_face("person-1", photo)
+    together.add_face("person-1", photos)
+    assert apart.face_threshold == together.face_threshold
+    assert said(apart.check(seen)) == ("allow", "no_match")
+    assert said(together.check(seen)) == ("exclude", "match")
+
+
+def test_photos_that_do_not_agree_are_searched_each_by_itself() -> None:
+    excluded = ExclusionList()
+    excluded.add_face("person-1", [face(1), face(2), face(3, face(2), 0.9)])
+    for enrolled in (1, 2):
+        assert one(excluded.check(Fingerprint(faces=(face(enrolled),))), "face") == pytest.approx(0, abs=1e-6)
+
+
+def test_every_photo_counts_for_the_threshold_and_none_after_its_removal() -> None:
+    excluded = ExclusionList()
+    for number in range(100):
+        person = face(number)
+        excluded.add_face(f"person-{number}", [person, face(1_000 + number, person, 0.8)])
+    assert excluded.face_threshold == face_threshold(200)
+    for number in range(100):
+        excluded.remove(f"person-{number}")
+    assert excluded.face_threshold == face_threshold(0)
+
+
+def test_a_face_just_below_the_threshold_goes_to_a_person_as_far_as_the_budget_reaches() -> None:
+    excluded = ExclusionList(false_exclusions_per_million=10, reviews_per_day=50, crawled_faces_per_day=1e6)
+    without = ExclusionList(false_exclusions_per_million=10, reviews_per_day=0)
+    enrolled = face(1)
+    for number in range(1_000):
+        excluded.add_face(f"person-{number}", face(number))
+        without.add_face(f"person-{number}", face(number))
+    share = false_share(1_000, excluded.review_threshold) - false_share(1_000, excluded.face_threshold)
+    assert share * 1e6 == pytest.approx(50)
+    assert without.review_threshold == without.face_threshold == excluded.face_threshold
+    between = (excluded.review_threshold + excluded.face_threshold) / 2
+    seen = Fingerprint(faces=(face(-1 % 2**32, enrolled, between),))
+    verdict = excluded.check(seen)
+    assert said(verdict) == ("review", "doubtful_match")
+    [match] = verdict.matches
+    assert match.exclusion_id == "person-1"
+    assert 1 - excluded.face_threshold < match.distance <= match.threshold == 1 - excluded.review_threshold
+    assert said(without.check(seen)) == ("allow", "no_match")
+    below = Fingerprint(faces=(face(-1 % 2**32, enrolled, excluded.review_threshold - 0.001),))
+    assert said(excluded.check(below)) == ("allow", "no_match")
+
+
+@given(st.integers(0, 10**7), st.floats(1, 1e5), st.floats(0, 1e5))
+def test_the_budget_never_raises_what_is_excluded_and_is_never_exceeded(
+    photos: int, per_million: float, per_day: float
+) -> None:
+    threshold = face_threshold(photos, per_million)
+    lowest = review_threshold(photos, threshold, per_day / 1e6)
+    assert lowest <= threshold
+    assert (false_share(photos, lowest) - false_share(photos, threshold)) * 1e6 <= per_day * (1 + 1e-6) + 1e-6
+
+
+@pytest.mark.parametrize("choice", [{"reviews_per_day": -1}, {"crawled_faces_per_day": 0}])
+def test_an_impossible_budget_is_refused(choice: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="reviews_per_day"):
+        ExclusionList(**choice)
+
+
+def test_a_pending_case_is_named_before_a_doubtful_match() -> None:
+    excluded = ExclusionList()
+    excluded.add_face("listed", face(1))
+    near = face(2, face(1), (excluded.review_threshold + excluded.face_threshold) / 2)
+    assert said(excluded.check(Fingerprint(faces=(near,)))) == ("review", "doubtful_match")
+    excluded.add(FaceExclusion("asked", (vector(near),), FACE_MODEL, State.PENDING))
+    assert said(excluded.check(Fingerprint(faces=(near,)))) == ("defer", "pending_case")
+
+
+def test_one_listed_face_among_several_excludes_and_the_answer_says_where_it_is() -> None:
+    both = Fingerprint.of(beside(picture("biden.jpg"), picture("obama2.jpg")))
+    listed = of("obama.jpg").faces
+    assert listed is not None
+    excluded = ExclusionList()
+    excluded.add_face("person-1", listed)
+    verdict = excluded.check(both)
+    assert said(verdict) == ("exclude", "match")
+    [match] = verdict.matches
+    assert match.box is not None
+    assert match.box[0] >= 600
+    assert verdict.to_dict()["matches"][0]["box"] == list(match.box)
+    given_as_vectors = Fingerprint.from_signals(faces=[list(map(float, found.embedding)) for found in both.faces or ()])
+    [match] = excluded.check(given_as_vectors).matches
+    assert match.box is None
+
+
 def test_no_face_at_all_cannot_be_excluded() -> None:
     with pytest.raises(ValueError, match="embeddings"):
         ExclusionList().add_face("person-1", ())
@@ -434,7 +533,7 @@ def test_a_suspended_entry_masks_no_accepted_one_and_needs_its_signals_too() -> 
 
 def test_a_suspended_face_holds_back_no_more_than_it_excluded() -> None:
     """Alone it would have the threshold of a list of one, and defer many whom it never excluded."""
-    excluded = ExclusionList(false_exclusions_per_million=1)
+    excluded = ExclusionList(false_exclusions_per_million=1, reviews_per_day=0)
     for number in range(1_000):
         excluded.add_face(f"person-{number}", face(number))
     between = (face_threshold(1, 1) + excluded.face_threshold) / 2
@@ -539,6 +638,6 @@ def test_a_verdict_has_a_json_form() -> None:
     assert form["verdict"] == "exclude"
     assert form["reason"] == str(Reason.MATCH)
     assert form["matches"] == [
-        {"exclusion_id": "case-4", "scope": "link", "signal": "url", "distance": 0, "threshold": 0}
+        {"exclusion_id": "case-4", "scope": "link", "signal": "url", "distance": 0, "threshold": 0, "box": None}
     ]
     assert form["coverage"] == ["link"]
