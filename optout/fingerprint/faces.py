@@ -12,6 +12,7 @@ import importlib.metadata
 import os
 import threading
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,14 @@ FACE_MIN_SCORE = 0.75
 _UPRIGHT_SCORE = 0.91
 # Below this width or height SFace no longer tells people apart.
 FACE_MIN_SIDE = 30
+
+# What follows is looked at on the aligned face, 112 x 112; docs/accuracy.md has what each limit lets through and stops.
+# Sharpness: the standard deviation of the Laplacian over that of the picture.
+FACE_MIN_SHARPNESS = 0.11
+# How far the nose is from the middle between the eyes, in distances of the eyes: 0 in front, .5 and more in profile.
+FACE_MAX_TURN = 0.45
+# The brighter of the two eyes' surroundings over the rest of the face.
+FACE_MIN_EYES = 0.3
 
 # The detector's best range: long side scaled up to 300 and down to 640.
 _SIDE_FROM, _SIDE_TO = 300, 640
@@ -52,19 +61,51 @@ _EMBEDDER = (
 )
 
 
+class FaceProblem(StrEnum):
+    """Why a face does not tell whose it is, the plainest reason first."""
+
+    TOO_SMALL = "too_small"
+    TURNED_AWAY = "turned_away"
+    EYES_COVERED = "eyes_covered"
+    TOO_BLURRED = "too_blurred"
+
+
+@dataclass(frozen=True)
+class FaceQuality:
+    """How well a face can be seen: `sharpness` from 0 (smooth) to about .5, `turn` from 0 (towards the camera) to .5
+    and more (profile), `eyes` the brightness around the eyes against the rest of the face, about .7."""
+
+    sharpness: float
+    turn: float
+    eyes: float
+
+
 @dataclass(frozen=True, eq=False)
 class Face:
     """One face. `box` is (x, y, width, height) in pixels of the upright picture, `score` the detector's confidence 0-1,
-    `embedding` (128,) float32 of length 1."""
+    `embedding` (128,) float32 of length 1; `quality` is None for a face that was given as a vector only."""
 
     box: tuple[int, int, int, int]
     score: float
     embedding: NDArray[np.float32]
+    quality: FaceQuality | None = None
 
     @property
     def too_small(self) -> bool:
         """Too small to recognise a person by; a larger picture of them is needed."""
         return min(self.box[2:]) < FACE_MIN_SIDE
+
+    @property
+    def problems(self) -> tuple[FaceProblem, ...]:
+        """Why this face is not good enough to recognise somebody by, the plainest first; empty when it is."""
+        quality = self.quality
+        found = {
+            FaceProblem.TOO_SMALL: self.too_small,
+            FaceProblem.TURNED_AWAY: quality is not None and quality.turn > FACE_MAX_TURN,
+            FaceProblem.EYES_COVERED: quality is not None and quality.eyes < FACE_MIN_EYES,
+            FaceProblem.TOO_BLURRED: quality is not None and quality.sharpness < FACE_MIN_SHARPNESS,
+        }
+        return tuple(problem for problem, there in found.items() if there)
 
 
 def find_faces(rgb: NDArray[np.uint8]) -> tuple[Face, ...]:
@@ -85,7 +126,7 @@ def find_faces(rgb: NDArray[np.uint8]) -> tuple[Face, ...]:
         return ()
     turns, rows, turned = best
     return tuple(
-        Face(_turn_back(_clip(row[:4], turned.shape), turns, rgb.shape), float(row[14]), models.embed(turned, row))
+        Face(_turn_back(_clip(row[:4], turned.shape), turns, rgb.shape), float(row[14]), *models.embed(turned, row))
         for row in rows
     )
 
@@ -117,7 +158,8 @@ class _Models:
         found = [row for row in rows * back if min(_clip(row[:4], bgr.shape)[2:]) >= 1]
         return sorted(found, key=lambda row: -float(row[14]))
 
-    def embed(self, bgr: NDArray[np.uint8], row: NDArray[np.float32]) -> NDArray[np.float32]:
+    def embed(self, bgr: NDArray[np.uint8], row: NDArray[np.float32]) -> tuple[NDArray[np.float32], FaceQuality]:
+        """The vector of the face in `row` (as `detect` found it), and how well it can be seen."""
         cv2 = self._cv2
         x, y, width, height = row[:4]
         left, top = max(0, int(x - width)), max(0, int(y - height))
@@ -130,8 +172,27 @@ class _Models:
             around = cv2.resize(around, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
             at[:14] *= shrink
         with self._lock:
-            vector = self._embedder.feature(self._embedder.alignCrop(around, at))[0]
-        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+            aligned = self._embedder.alignCrop(around, at)
+            vector = self._embedder.feature(aligned)[0]
+        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32), self._quality(aligned, row)
+
+    def _quality(self, aligned: NDArray[np.uint8], row: NDArray[np.float32]) -> FaceQuality:
+        grey = self._cv2.cvtColor(aligned, self._cv2.COLOR_BGR2GRAY).astype(np.float32)
+        face = grey[20:100, 20:92]
+        edges = self._cv2.Laplacian(face, self._cv2.CV_32F, ksize=1)
+        right_eye, left_eye, nose = row[4:10].reshape(3, 2).astype(np.float64)
+        across = left_eye - right_eye
+        off = (nose - (left_eye + right_eye) / 2) @ across
+        # Where alignment puts the eyes; against both cheeks and the forehead.
+        brightest_eye = max(grey[44:60, 30:47].mean(), grey[44:60, 65:82].mean())
+        skin = np.median(
+            np.concatenate([grey[64:80, 24:40].ravel(), grey[64:80, 72:88].ravel(), grey[18:34, 36:76].ravel()])
+        )
+        return FaceQuality(
+            sharpness=float(edges.std() / max(4.0, float(face.std()))),
+            turn=float(abs(off) / max(1e-6, float(across @ across))),
+            eyes=float(brightest_eye / max(10.0, float(skin))),
+        )
 
 
 _loading = threading.Lock()
