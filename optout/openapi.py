@@ -392,6 +392,23 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
     ),
     Operation(
+        "POST",
+        "/requests/{id}/suspension",
+        "decide",
+        _REVIEWERS,
+        "Lets an exclusion hold back instead of exclude, or, by another reviewer, exclude again",
+        json=("The case as it stands. Browsers get it as a fragment.", _CHANGED),
+        form=_schema_of(console._SuspensionSent),
+        form_or_json=True,
+        refuses=(
+            errors.RequestInvalid,
+            errors.ExclusionNotFound,
+            errors.SameReviewer,
+            errors.HeadContended,
+            *_NO_CASE,
+        ),
+    ),
+    Operation(
         "GET",
         "/exclusions",
         "decide",

@@ -193,8 +193,9 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
     if request.status is Status.DRAFT:
         item["expires_at"] = int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp())
     else:
-        proposed = request.revocation is not None and request.status is Status.ACCEPTED
-        item["queue"] = "revocation" if proposed else request.status.value
+        accepted = request.status is Status.ACCEPTED
+        views = {"revocation": accepted and request.revocation, "suspended": accepted and request.suspensions}
+        item["queue"] = next((view for view, applies in views.items() if applies), request.status.value)
     return _present(item | _falls_due(request))
 
 
@@ -470,7 +471,8 @@ class Requests:
         return sorted(events, key=lambda event: (event.at, event.version))
 
     def queue(self, view: str, limit: int = 100) -> list[OptOutRequest]:
-        """The cases of one view by due date, the most urgent first: a status, or `revocation` for proposed ones."""
+        """The cases of one view by due date, the most urgent first: a status, `revocation` for proposed ones, or
+        `suspended` for accepted ones of which an exclusion holds back only."""
         answer = self._client.query(
             TableName=self._table,
             IndexName="Queue",

@@ -76,6 +76,13 @@ def settle_revocation(request_id: str) -> Response[str]:
     return console.settle_revocation(app, Requests.from_settings(), request_id, datetime.now(UTC))
 
 
+@app.post("/requests/<request_id>/suspension", middlewares=guarded)
+def suspend(request_id: str) -> Response[str]:
+    answer = console.suspend(app, Requests.from_settings(), request_id, datetime.now(UTC))
+    metrics.add_metric("Suspensions", MetricUnit.Count, 1)
+    return answer
+
+
 @app.get("/exclusions", middlewares=guarded)
 def exclusions() -> Response[str]:
     return console.exclusions(app, Requests.from_settings(), datetime.now(UTC))

@@ -30,6 +30,7 @@ from optout.decisions import (
 from optout.errors import (
     AlreadyDecided,
     DecisionTooLarge,
+    ExclusionNotFound,
     HeadContended,
     NothingToExclude,
     OptOutError,
@@ -44,6 +45,7 @@ from optout.requests import (
     TRANSITIONS,
     Actor,
     Kind,
+    MailTrouble,
     OptOutRequest,
     Photo,
     Revocation,
@@ -61,6 +63,7 @@ DUE_SOON = timedelta(hours=24)
 VIEWS: dict[str, str] = {
     "pending": "To decide",
     "revocation": "Revocations to confirm",
+    "suspended": "Suspended",
     Status.ACCEPTED: "Accepted",
     Status.REJECTED: "Rejected",
     Status.WITHDRAWN: "Withdrawn",
@@ -87,7 +90,25 @@ EVENTS: dict[str, str] = {
     "propose_revocation": "Revocation proposed",
     "cancel_revocation": "Revocation cancelled",
     "view_photo": "Looked at a photo",
+    "suspend": "Exclusion suspended",
+    "resume": "Exclusion resumed",
+    "mail_temporary": "A letter came back for now",
+    "mail_rejected": "A letter was refused",
+    "mail_unusable": "A letter could not be addressed",
+    "mail_suppressed": "A letter was not sent",
+    "mail_bounced": "A letter came back",
+    "mail_complained": "A letter was called spam",
     "revoke_links": "Mailed links revoked",
+}
+
+# Why letters of a case do not arrive, and what that means for the reviewer.
+MAIL_TROUBLES: dict[MailTrouble, str] = {
+    MailTrouble.TEMPORARY: "A letter could not be delivered for hours and came back. The next one is sent as usual.",
+    MailTrouble.REJECTED: "The mail service would not send a letter of this case. The next one is tried as usual.",
+    MailTrouble.UNUSABLE: "No letter can be sent to this address: it is not one that mail can be sent to.",
+    MailTrouble.SUPPRESSED: "Letters of this case are not sent: others to this address came back or were called spam.",
+    MailTrouble.BOUNCED: "The mailbox does not exist. A letter came back, and no other is sent to this address.",
+    MailTrouble.COMPLAINED: "The reader called a letter spam. No other is sent to this address.",
 }
 
 # Short names of the reasons; beside each stands the sentence that the requester reads (`wording.reason`).
@@ -171,6 +192,11 @@ class _RevocationSent(_Sent):
 
 class _SettlementSent(_Sent):
     action: Literal["confirm", "cancel"]
+
+
+class _SuspensionSent(_Sent):
+    exclusion: str = Field(min_length=1, max_length=64)
+    action: Literal["suspend", "resume"]
 
 
 _Body = TypeVar("_Body", bound=_Sent)
@@ -308,6 +334,7 @@ def _case(
         events=EVENTS,
         reasons={step: list(codes) for step, codes in REASONS.items()},
         reason_names=REASON_NAMES,
+        mail_troubles=MAIL_TROUBLES,
         reason=wording.reason,
         due_rule=wording.due_rule,
         max_text=MAX_TEXT,
@@ -391,6 +418,19 @@ def settle_revocation(app: APIGatewayRestResolver, requests: Requests, request_i
     return _changed(app, requests, request, now, "The proposal is cancelled. The acceptance stays.")
 
 
+def suspend(app: APIGatewayRestResolver, requests: Requests, request_id: str, now: datetime) -> Response[str]:
+    """Let one exclusion of the case hold back instead of exclude, at once, or (another reviewer) exclude again."""
+    request = _confirmed(requests, request_id, now)
+    sent = _sent(app, _SuspensionSent)
+    if sent.exclusion not in request.exclusions:
+        raise ExclusionNotFound
+    step = requests.suspend if sent.action == "suspend" else requests.resume
+    request = step(sent.exclusion, _signed_in(app), now) or request
+    if sent.action == "suspend":
+        return _changed(app, requests, request, now, "Suspended. The next lookup holds its matches back.")
+    return _changed(app, requests, request, now, "Resumed. The next lookup excludes its matches again.")
+
+
 def _changed(
     app: APIGatewayRestResolver, requests: Requests, request: OptOutRequest, now: datetime, notice: str
 ) -> Response[str]:
@@ -405,8 +445,8 @@ def exclusions(app: APIGatewayRestResolver, requests: Requests, now: datetime) -
     if number:
         found = _by_number(requests, number, now)
     else:
-        # A proposed revocation has not taken anything off the list yet.
-        found = requests.queue(Status.ACCEPTED) + requests.queue("revocation")
+        # A proposed revocation has not taken anything off the list yet, and neither has a suspension.
+        found = [case for view in (Status.ACCEPTED, "revocation", "suspended") for case in requests.queue(view)]
     listed = [each for each in found if each.status is Status.ACCEPTED]
     return _fragment("exclusions", found=listed, number=number)
 
@@ -423,6 +463,7 @@ _REFUSALS: dict[type, tuple[int, str]] = {
     DecisionTooLarge: (409, "This case has more signals than one decision can hold. Nothing was recorded."),
     RequestNotFound: (404, "There is no such case. It may have been deleted when its time was over."),
     PhotoNotFound: (404, "There is no such photo in this case."),
+    ExclusionNotFound: (404, "This exclusion is no longer in force. Nothing was recorded."),
     Unavailable: (503, "We cannot answer surely just now. Please try again in a moment."),
     HeadContended: (503, "Too many decisions are being written just now. Nothing was recorded; please press again."),
 }

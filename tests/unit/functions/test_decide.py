@@ -18,8 +18,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from optout.decisions import AcceptReason, RejectReason, RevokeReason
-from optout.requests import Answers, Kind, OptOutRequest, Photo, SeenFace, Status, Step, new_ticket
+from optout.requests import Answers, Kind, MailTrouble, OptOutRequest, Photo, SeenFace, Status, Step, new_ticket
 from optout.store import Requests
+from optout.web.console import EVENTS, MAIL_TROUBLES
 from tests.storage import storage
 from tests.unit.functions.api import Answer, Api, event, load
 
@@ -381,6 +382,86 @@ def test_a_picture_without_structure_is_marked_as_matched_by_exact_copies_only(r
     plain, rich = confirmed(requests, ANSWERS, Kind.IMAGE, photo(quality=31, dihedral=())), confirmed(requests)
     assert "Exact copies only" in call("GET", f"/requests/{plain.id}").body
     assert "Exact copies only" not in call("GET", f"/requests/{rich.id}").body
+
+
+# --- the brake, and letters that come back ----------------------------------------------------------------------------
+
+
+def brake(case: OptOutRequest, action: str = "suspend") -> dict[str, str]:
+    return {"exclusion": case.exclusions[0], "action": action}
+
+
+def test_any_reviewer_suspends_at_once_and_another_one_resumes(requests: Requests, call: Call) -> None:
+    case = accepted(requests, call, who="anna")
+    path = f"/requests/{case.id}/suspension"
+    assert "Suspend at once" in call("GET", f"/requests/{case.id}").body
+    answer = call("POST", path, brake(case), who="anna")
+    assert answer.status == 200
+    assert "holds its matches back" in answer.body
+    assert "Another reviewer must resume it" in answer.body
+    refused = call("POST", path, brake(case, "resume"), who="anna")
+    assert refused.status == 409
+    assert again(requests, case).suspension(case.exclusions[0]) is not None
+    assert ">Resume<" in call("GET", f"/requests/{case.id}", who="bo").body
+    answer = call("POST", path, brake(case, "resume"), who="bo")
+    assert answer.status == 200
+    assert again(requests, case).suspensions == ()
+    shown = call("GET", f"/requests/{case.id}").body
+    assert shown.index("Exclusion suspended") < shown.index("Exclusion resumed")
+
+
+def test_a_suspended_case_is_in_a_view_of_its_own_and_still_on_the_list(requests: Requests, call: Call) -> None:
+    case = accepted(requests, call)
+    call("POST", f"/requests/{case.id}/suspension", brake(case))
+    assert case.number in call("GET", "/requests?view=suspended").body
+    assert case.number not in call("GET", "/requests?view=accepted").body
+    listed = call("GET", "/exclusions").body
+    assert re.search(rf"{case.exclusions[0]}</code> <span[^>]*>Suspended", listed)
+
+
+def test_programs_suspend_too_and_are_told_what_cannot_be(requests: Requests, call: Call) -> None:
+    case, other, waits = accepted(requests, call), accepted(requests, call), confirmed(requests)
+    path = f"/requests/{case.id}/suspension"
+    answer = call("POST", path, brake(case), accept="application/json")
+    assert (answer.status, json.loads(answer.body)["status"]) == (200, "accepted")
+    for wrong, status in (
+        ({"exclusion": other.exclusions[0], "action": "suspend"}, 404),
+        ({"exclusion": case.exclusions[0], "action": "stop"}, 400),
+        ({"action": "suspend"}, 400),
+        ({"exclusion": "", "action": "suspend"}, 400),
+    ):
+        assert call("POST", path, wrong, accept="application/json").status == status
+    assert call("POST", f"/requests/{waits.id}/suspension", brake(case)).status == 404
+    assert call("POST", path, brake(case), groups=None).status == 403
+    assert again(requests, other).suspensions == ()
+
+
+def test_a_reviewer_is_told_on_the_case_and_in_the_queue_that_letters_do_not_arrive(
+    requests: Requests, call: Call
+) -> None:
+    for trouble, sentence in MAIL_TROUBLES.items():
+        case = confirmed(requests)
+        assert "Letters do not arrive" not in call("GET", f"/requests/{case.id}").body
+        requests.mail_troubled(case.id, trouble, datetime.now(UTC))
+        shown = call("GET", f"/requests/{case.id}").body
+        assert "Letters do not arrive" in shown
+        assert sentence in shown
+        assert EVENTS[f"mail_{trouble}"] in shown
+        assert "the mail service" in shown
+        found = call("GET", f"/requests?{urlencode({'number': case.number})}").body
+        assert "Letters do not arrive" in found
+    assert set(MAIL_TROUBLES) == set(MailTrouble)
+
+
+def test_a_decision_on_a_page_from_before_the_letter_came_back_is_looked_at_again(
+    requests: Requests, call: Call
+) -> None:
+    case = confirmed(requests)
+    requests.mail_troubled(case.id, MailTrouble.BOUNCED, datetime.now(UTC))
+    answer = call("POST", f"/requests/{case.id}/decision", decision(case))
+    assert answer.status == 409
+    assert "has changed since you opened it" in answer.body
+    assert call("POST", f"/requests/{case.id}/decision", decision(again(requests, case))).status == 200
 
 
 # --- the queue and the list -------------------------------------------------------------------------------------------
