@@ -126,7 +126,7 @@ def api(embedded_aws: EmbeddedAws) -> Api:
     )
 
 
-def send(case: schemathesis.Case, api: Api, session: requests.Session, accept: str) -> schemathesis.Response:
+def send(case: schemathesis.Case[Any], api: Api, session: requests.Session, accept: str) -> schemathesis.Response:
     return case.call(
         base_url=f"http://127.0.0.1:{api.running.place.port}",
         session=session,
@@ -135,7 +135,7 @@ def send(case: schemathesis.Case, api: Api, session: requests.Session, accept: s
     )
 
 
-def asked(operation: Operation) -> st.SearchStrategy[schemathesis.Case]:
+def asked(operation: Operation) -> st.SearchStrategy[schemathesis.Case[Any]]:
     """Requests that the description allows and, where it asks for anything, such that it does not."""
     described = DOCUMENT[operation.path][operation.method]
     allowed = described.as_strategy(generation_mode=Positive)
@@ -152,7 +152,7 @@ def test_an_operation_answers_as_it_is_described_and_never_fails(operation: Oper
     # Some descriptions leave hypothesis little to choose from, and the emulator has its slow moments.
     @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(case=asked(operation), data=st.data())
-    def ask(case: schemathesis.Case, data: st.DataObject) -> None:
+    def ask(case: schemathesis.Case[Any], data: st.DataObject) -> None:
         for name in case.path_parameters or {}:
             # What the description generates leads nowhere nearly always.
             if data.draw(st.integers(0, 3)):
