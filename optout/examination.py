@@ -53,13 +53,18 @@ def look_at(data: bytes, ticket: str, *, faces: bool) -> tuple[Photo, bytes]:
     fingerprint = Fingerprint.of_picture(picture, hashlib.sha256(data).hexdigest(), faces=faces)
     across, down = width / picture.width, height / picture.height
     seen = None
+    problem = None
     if fingerprint.faces is not None:
-        # Faces too small to recognise anybody by are not offered for choice.
+        # Faces that nobody can be recognised by are not offered for choice: listed, they would exclude others.
         seen = tuple(
             SeenFace(_scaled(face.box, across, down), face.score, face.embedding.astype("<f4").tobytes())
             for face in fingerprint.faces
-            if not face.too_small
+            if not face.problems
         )
+        # Of several such faces the largest is the likeliest to be the one that was meant.
+        unusable = [face for face in fingerprint.faces if face.problems]
+        if unusable:
+            problem = str(max(unusable, key=lambda face: min(face.box[2:])).problems[0])
     quality = fingerprint.quality or 0
     photo = Photo(
         ticket=ticket,
@@ -72,6 +77,7 @@ def look_at(data: bytes, ticket: str, *, faces: bool) -> tuple[Photo, bytes]:
         faces=seen,
         face_model=FACE_MODEL if seen is not None else None,
         chosen_face=0 if seen is not None and len(seen) == 1 else None,
+        face_problem=problem,
     )
     return photo, copy
 

@@ -283,6 +283,7 @@ def _photo_item(request: OptOutRequest, photo: Photo) -> dict[str, Any]:
             ],
             "face_model": photo.face_model,
             "chosen_face": photo.chosen_face,
+            "face_problem": photo.face_problem,
             "expires_at": int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp()),
         }
     )
@@ -303,6 +304,7 @@ def _photo(item: dict[str, Any]) -> Photo:
         else tuple(SeenFace(tuple(face["box"]), face["score"] / 1_000, face["embedding"]) for face in faces),
         face_model=item.get("face_model"),
         chosen_face=item.get("chosen_face"),
+        face_problem=item.get("face_problem"),
     )
 
 

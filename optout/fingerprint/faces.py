@@ -33,18 +33,21 @@ _UPRIGHT_SCORE = 0.91
 # Below this width or height SFace no longer tells people apart.
 FACE_MIN_SIDE = 30
 
-# What follows is looked at on the aligned face, 112 x 112; docs/accuracy.md has what each limit lets through and stops.
-# Sharpness: the standard deviation of the Laplacian over that of the picture.
-FACE_MIN_SHARPNESS = 0.11
+# What follows is looked at on the aligned face, 112 x 112; docs/accuracy.md has what each limit stops and lets through.
+# Sharpness: the standard deviation of the Laplacian over that of the picture. Below .07 a quarter of faces is
+# recognised, and below .13 where the detector is unsure.
+_BLURRED, _PERHAPS_BLURRED = 0.07, 0.13
 # How far the nose is from the middle between the eyes, in distances of the eyes: 0 in front, .5 and more in profile.
-FACE_MAX_TURN = 0.45
+_TURNED = 0.5
 # The brighter of the two eyes' surroundings over the rest of the face.
-FACE_MIN_EYES = 0.3
+_EYES_COVERED = 0.3
+# The detector's score: of faces below .88 one in ten is recognised, from .93 on nineteen in twenty.
+_UNCLEAR, _UNSURE = 0.88, 0.9
 
 # The detector's best range: long side scaled up to 300 and down to 640.
 _SIDE_FROM, _SIDE_TO = 300, 640
-# Thinner strips are widened to this: OpenCV 4.14 gives YuNet memory that nobody wrote to in pictures of up to 32 pixels,
-# and it finds faces there, at infinity or in place (bench/fuzz.py).
+# Thinner strips are widened to this: OpenCV 4.14 gives YuNet memory that nobody wrote to in pictures of up to 32
+# pixels, and it finds faces there, at infinity or in place (bench/fuzz.py).
 _SIDE_LEAST = 64
 # SFace looks at 112 x 112. Larger faces are first averaged down to at most twice that, else they would be undersampled.
 _ALIGNED_SIDE = 112
@@ -68,6 +71,7 @@ class FaceProblem(StrEnum):
     TURNED_AWAY = "turned_away"
     EYES_COVERED = "eyes_covered"
     TOO_BLURRED = "too_blurred"
+    UNCLEAR = "unclear"
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,14 @@ class Face:
     @property
     def problems(self) -> tuple[FaceProblem, ...]:
         """Why this face is not good enough to recognise somebody by, the plainest first; empty when it is."""
-        quality = self.quality
+        if self.quality is None:
+            return (FaceProblem.TOO_SMALL,) if self.too_small else ()
         found = {
             FaceProblem.TOO_SMALL: self.too_small,
-            FaceProblem.TURNED_AWAY: quality is not None and quality.turn > FACE_MAX_TURN,
-            FaceProblem.EYES_COVERED: quality is not None and quality.eyes < FACE_MIN_EYES,
-            FaceProblem.TOO_BLURRED: quality is not None and quality.sharpness < FACE_MIN_SHARPNESS,
+            FaceProblem.TURNED_AWAY: self.quality.turn > _TURNED,
+            FaceProblem.EYES_COVERED: self.quality.eyes < _EYES_COVERED,
+            FaceProblem.TOO_BLURRED: self.quality.sharpness < (_PERHAPS_BLURRED if self.score < _UNSURE else _BLURRED),
+            FaceProblem.UNCLEAR: self.score < _UNCLEAR,
         }
         return tuple(problem for problem, there in found.items() if there)
 

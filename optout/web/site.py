@@ -18,6 +18,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from optout import deadlines, http, links, settings
 from optout.errors import AlreadyConfirmed, DraftIncomplete, RequestInvalid, RequestNotFound
+from optout.likeness import disagreeing
 from optout.requests import MAX_PHOTOS, TRANSITIONS, Kind, OptOutRequest, Photo, Status, Step, missing
 from optout.store import Photos, Requests
 from optout.web import forms, wording
@@ -111,6 +112,7 @@ class Site:
             missing=lacks,
             summary=summary,
             repeated=repeated_links(query),
+            disagree=wording.photos_disagree(disagreeing(photos)) if draft.kind is Kind.FACE else "",
         )
 
     def choose_face(self, draft_id: str, ticket: str, fields: Fields, now: datetime) -> Response[Any]:
@@ -370,6 +372,7 @@ def seen_on(photo: Photo, url: str) -> dict[str, Any]:
         "height": photo.height,
         "badge": badge,
         "faces": faces,
+        "problem": wording.FACE_PROBLEMS.get(photo.face_problem or ""),
         "chosen": None if photo.chosen_face is None else photo.chosen_face + 1,
         "plain": photo.quality < PLAIN_BELOW_QUALITY,
     }

@@ -132,6 +132,30 @@ PHOTO_PROBLEMS: dict[str, str] = {
     "that.",
 }
 
+# What is wrong with a face that was found (`FaceProblem` of optout.fingerprint.faces), and how to do better.
+FACE_PROBLEMS: dict[str, tuple[str, str]] = {
+    "too_small": (
+        "The face is too small.",
+        "Choose a photo taken from closer by, or a larger original of this one; enlarging does not help.",
+    ),
+    "turned_away": (
+        "The face is turned away.",
+        "Choose a photo in which it looks towards the camera, so that both eyes can be seen.",
+    ),
+    "eyes_covered": (
+        "The eyes are covered or in deep shadow.",
+        "Choose a photo without sunglasses, and with light on the face.",
+    ),
+    "too_blurred": (
+        "The face is too blurred.",
+        "Choose a sharper photo, or the original of this one if it was sent through a messenger.",
+    ),
+    "unclear": (
+        "The face cannot be seen clearly enough.",
+        "Perhaps something covers it, or it is very dark. Choose a photo of the whole face in good light.",
+    ),
+}
+
 # What a draft still lacks: the codes of `requests.missing`, without the ticket behind `face:`.
 MISSING: dict[str, str] = {
     "photo": "Add at least one photo",
@@ -234,6 +258,14 @@ def form_problem(field: str, code: str) -> str:
     """What to tell a person about one field of the form."""
     name, _, numbers = code.partition(":")
     return FORM_PROBLEMS[field][name].format(lines=lines([int(number) for number in numbers.split(",") if number]))
+
+
+def photos_disagree(pairs: list[tuple[int, int]]) -> str:
+    """Which photos do not seem to show the same person; empty when all do."""
+    if not pairs:
+        return ""
+    named = [f"{first} and {second}" for first, second in pairs]
+    return "Photos " + "; ".join(named) + " do not seem to show the same person."
 
 
 def lines(numbers: list[int]) -> str:

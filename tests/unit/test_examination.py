@@ -13,7 +13,7 @@ from optout.examination import look_at
 from optout.fingerprint import FACE_MODEL, Fingerprint, faces
 from optout.fingerprint.image import MAX_BYTES, REVIEW_SIDE
 from optout.store import MAX_UPLOAD_BYTES
-from tests.pictures import picture
+from tests.pictures import beside, picture
 
 
 def png(image: Image.Image) -> bytes:
@@ -78,6 +78,23 @@ def test_a_face_too_small_to_recognise_is_not_offered() -> None:
     assert [face.too_small for face in seen] == [True]
     photo, _ = look_at(png(small), "ticket", faces=True)
     assert photo.faces == ()
+    assert photo.face_problem == "too_small"
+
+
+def test_what_is_wrong_with_a_face_is_recorded_and_the_face_is_not_offered() -> None:
+    profile, _ = look_at(picture("camera.png"), "ticket", faces=True)
+    assert profile.faces == ()
+    assert profile.face_problem == "turned_away"
+    good, _ = look_at(picture("obama.jpg"), "ticket", faces=True)
+    assert good.face_problem is None
+
+
+def test_a_good_face_beside_a_bad_one_is_the_one_that_is_chosen() -> None:
+    photo, _ = look_at(beside(picture("obama.jpg"), picture("camera.png")), "ticket", faces=True)
+    assert photo.faces is not None
+    assert len(photo.faces) == 1
+    assert photo.chosen_face == 0
+    assert photo.face_problem == "turned_away"
 
 
 def test_faces_are_not_measured_without_consent() -> None:

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from optout.errors import FacesOff
 from optout.fingerprint import faces as faces_module
-from optout.fingerprint.faces import FACE_MIN_SIDE, Face, find_faces
+from optout.fingerprint.faces import FACE_MIN_SIDE, Face, FaceProblem, FaceQuality, find_faces
 from optout.fingerprint.image import decode
 from tests.pictures import picture
 
@@ -108,6 +108,52 @@ def test_a_face_is_too_small_below_30_pixels() -> None:
     small = Image.open(io.BytesIO(picture("astronaut.png"))).resize((128, 128))
     [face] = find_faces(np.asarray(small))
     assert face.too_small
+
+
+@pytest.mark.parametrize("name", ["obama.jpg", "obama2.jpg", "obama3.jpg", "biden.jpg", "astronaut.png"])
+def test_a_clear_face_has_no_problem(name: str) -> None:
+    [face] = faces_of(name)
+    assert face.problems == ()
+    assert face.quality is not None
+
+
+def test_a_profile_is_turned_away() -> None:
+    [face] = faces_of("camera.png")
+    assert FaceProblem.TURNED_AWAY in face.problems
+
+
+@pytest.mark.parametrize("name", ["obama.jpg", "biden.jpg", "astronaut.png"])
+def test_a_blurred_face_is_told_from_a_sharp_one(name: str) -> None:
+    image = Image.open(io.BytesIO(picture(name))).convert("RGB")
+    [sharp] = find_faces(np.asarray(image))
+    radius = sharp.box[2] / 14
+    found = find_faces(np.asarray(image.filter(ImageFilter.GaussianBlur(radius))))
+    assert all(FaceProblem.TOO_BLURRED in face.problems for face in found)
+    assert found
+
+
+@pytest.mark.parametrize("name", ["obama2.jpg", "biden.jpg", "astronaut.png"])
+def test_dark_glasses_cover_the_eyes(name: str) -> None:
+    image = Image.open(io.BytesIO(picture(name))).convert("RGB")
+    rows = faces_module._models().detect(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
+    right, left = rows[0][4:6], rows[0][6:8]
+    apart = float(np.hypot(*(left - right)))
+    draw = ImageDraw.Draw(image)
+    for x, y in (right, left):
+        draw.ellipse((x - 0.38 * apart, y - 0.3 * apart, x + 0.38 * apart, y + 0.3 * apart), fill=(12, 12, 14))
+    [face] = find_faces(np.asarray(image))
+    assert FaceProblem.EYES_COVERED in face.problems
+
+
+def test_the_plainest_problem_comes_first_and_a_bare_vector_has_none() -> None:
+    embedding = np.zeros(128, dtype=np.float32)
+    bad = FaceQuality(sharpness=0.01, turn=0.9, eyes=0.1)
+    assert Face((0, 0, 20, 20), 0.8, embedding, bad).problems == tuple(FaceProblem)
+    assert Face((0, 0, 90, 90), 0.0, embedding).problems == ()
+    fine = FaceQuality(sharpness=0.1, turn=0.1, eyes=0.7)
+    assert Face((0, 0, 90, 90), 0.95, embedding, fine).problems == ()
+    assert Face((0, 0, 90, 90), 0.89, embedding, fine).problems == (FaceProblem.TOO_BLURRED,)
+    assert Face((0, 0, 90, 90), 0.87, embedding, FaceQuality(0.3, 0.1, 0.7)).problems == (FaceProblem.UNCLEAR,)
 
 
 def test_a_box_lies_inside_the_picture() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -309,6 +310,31 @@ def test_the_page_says_what_was_seen(
     page = submit.get(f"/opt-out/{made.id}/photos")
     assert words in page.text
     assert f"photos/{made.id}/{one.picture}.jpg" in page.body
+
+
+@pytest.mark.parametrize("code", wording.FACE_PROBLEMS)
+def test_what_is_wrong_with_a_face_is_said_with_how_to_do_better(
+    submit: Api, requests: Requests, now: datetime, code: str
+) -> None:
+    made = draft(requests, now, Kind.FACE, replace(photo(), face_problem=code))
+    said = submit.get(f"/opt-out/{made.id}/photos").text
+    for sentence in wording.FACE_PROBLEMS[code]:
+        assert sentence in said
+    assert "We see no face" not in said
+    assert submit.get(f"/opt-out/{made.id}/check").location == f"/opt-out/{made.id}/photos"
+
+
+def test_photos_that_do_not_show_the_same_person_are_pointed_out(
+    submit: Api, requests: Requests, now: datetime
+) -> None:
+    one, other = (struct.pack("<128f", *([0.0] * place + [1.0] + [0.0] * (127 - place))) for place in (0, 1))
+    alike = [photo(replace(face(), embedding=one)) for _ in range(2)]
+    made = draft(requests, now, Kind.FACE, *alike)
+    assert "same person" not in submit.get(f"/opt-out/{made.id}/photos").text
+    made = draft(requests, now, Kind.FACE, *alike, photo(replace(face(), embedding=other)))
+    said = submit.get(f"/opt-out/{made.id}/photos").text
+    assert "Photos 1 and 3; 2 and 3 do not seem to show the same person." in said
+    assert submit.get(f"/opt-out/{made.id}/check").status == 200
 
 
 def test_agents_are_asked_about_the_person_they_ask_for(submit: Api, requests: Requests, now: datetime) -> None:

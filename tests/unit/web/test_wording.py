@@ -11,6 +11,7 @@ from importlib.resources import files
 import pytest
 
 from optout.decisions import REASONS
+from optout.fingerprint.faces import FaceProblem
 from optout.fingerprint.image import MAX_BYTES, MAX_PIXELS, PHOTO_PROBLEMS
 from optout.requests import MAX_LINKS, MAX_PHOTOS, Kind, Status, Step
 from optout.web import forms, wording
@@ -30,6 +31,7 @@ EVERYTHING = [
         wording.PHOTO_PROBLEMS,
         wording.MISSING,
         *wording.FORM_PROBLEMS.values(),
+        {code: " ".join(sentences) for code, sentences in wording.FACE_PROBLEMS.items()},
     )
     for sentence in words.values()
 ]
@@ -48,6 +50,17 @@ def test_every_kind_status_and_step_has_words() -> None:
     assert set(wording.TIMELINE) == set(Step)
     assert wording.label(Kind.FACE) == "My face"
     assert wording.label(Status.PENDING) == "Waiting for our decision"
+
+
+def test_every_problem_of_a_face_has_a_sentence_and_an_advice() -> None:
+    assert set(wording.FACE_PROBLEMS) == set(FaceProblem)
+    assert all(len(sentences) == 2 for sentences in wording.FACE_PROBLEMS.values())
+
+
+def test_photos_that_disagree_are_named() -> None:
+    assert wording.photos_disagree([]) == ""
+    assert wording.photos_disagree([(1, 2)]) == "Photos 1 and 2 do not seem to show the same person."
+    assert wording.photos_disagree([(1, 3), (2, 3)]) == ("Photos 1 and 3; 2 and 3 do not seem to show the same person.")
 
 
 def test_every_due_rule_of_the_table_has_a_sentence() -> None:
