@@ -56,6 +56,9 @@ def parameters(place: Place) -> dict[str, str]:
         "EngineName": ENGINE,
         "ReviewerDomainPrefix": "image-optout",
         "ReviewerLoginUrl": place.endpoint,
+        # MiniStack has neither.
+        "Firewall": "off",
+        "SnapStart": "off",
     }
 
 
@@ -66,10 +69,11 @@ def deploy(place: Place) -> dict[str, str]:
     """
     body = _packaged(place)
     wanted = hashlib.sha256((body + json.dumps(parameters(place))).encode()).hexdigest()
+    values = parameters(place) | {"Release": wanted[:16]}
     cloudformation = client(place, "cloudformation")
     stack = _stack(cloudformation)
     if stack is None or _tag(stack) != wanted:
-        _apply(cloudformation, body, parameters(place), wanted, first=stack is None)
+        _apply(cloudformation, body, values, wanted, first=stack is None)
         _after_deployment(place)
     outputs = _outputs(cloudformation)
     _restart_streams(place, outputs)

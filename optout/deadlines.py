@@ -1,10 +1,12 @@
 """When a case must be decided, and how long anything is kept.
 
-Pure. The table of countries and promises is `deadlines.toml`; the law behind it is named there. Dates are in UTC.
+Pure, but for two periods that an operator may lengthen by the environment. The table of countries and promises is
+`deadlines.toml`; the law behind it is named there. Dates are in UTC.
 """
 
 from __future__ import annotations
 
+import os
 import tomllib
 from calendar import monthrange
 from dataclasses import dataclass
@@ -15,12 +17,21 @@ from typing import Any
 
 from optout.requests import Kind
 
+
+def _at_least(variable: str, least: int) -> int:
+    """What the operator set, or the least. Raises `ValueError` below it: what the law asks for is no choice."""
+    wanted = int(os.environ.get(variable, least))
+    if wanted < least:
+        raise ValueError(f"{variable} must be at least {least}, not {wanted}")
+    return wanted
+
+
 # Drafts and raw uploads: long enough to find another photo, short enough that abandoned ones are gone tomorrow.
 DRAFT_LIFETIME = timedelta(hours=24)
 # DynamoDB's TTL deletes drafts that the sweep never reached; later than the sweep, which also deletes their photos.
 DRAFT_BACKSTOP = timedelta(days=8)
 # DSA Art 20(1): complaints against a decision stay open for at least six months; photos are kept until then.
-APPEAL_WINDOW = timedelta(days=184)
+APPEAL_WINDOW = timedelta(days=_at_least("APPEAL_WINDOW_DAYS", 184))
 # After a withdrawal nobody needs the photos but the reviewer who handles a slip of the finger.
 WITHDRAWN_PHOTOS_KEPT = timedelta(days=7)
 # A complaint about a letter can arrive weeks after it; until then its message id leads to the case.
@@ -29,7 +40,7 @@ MESSAGE_IDS_KEPT = timedelta(days=90)
 # spare who complained, and what came back will come back once more.
 SUPPRESSED_KEPT = timedelta(days=365)
 # Limitation period of most civil claims in the EU member states; then the case is deleted whole.
-CASE_KEPT = timedelta(days=3 * 365)
+CASE_KEPT = timedelta(days=365 * _at_least("CASE_KEPT_YEARS", 3))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Every function gets only the variables it needs; asking for one that is not set 
 from __future__ import annotations
 
 import os
+import random
 import time
 from contextlib import suppress
 from functools import cache, lru_cache
@@ -24,6 +25,16 @@ _CONFIG = Config(
 
 # Warm instances learn of a replaced link secret within this time.
 LINK_SECRET_KEPT_S = 300
+
+
+try:
+    from snapshot_restore_py import register_after_restore  # type: ignore[import-not-found]
+except ImportError:
+    pass  # it is part of Lambda's runtime
+else:
+    # botocore draws the pauses between its attempts from `random`, whose state is the same in all instances that start
+    # from one snapshot: they would all try again at the same moments.
+    register_after_restore(random.seed)
 
 
 @cache

@@ -1013,7 +1013,8 @@ class Requests:
 
     def _back_off(self, attempt: int) -> None:
         longest = min(_BACKOFF_MOST_S, _BACKOFF_FIRST_S * 2 ** min(attempt, 10))
-        self._pause(random.uniform(0, longest))  # noqa: S311  jitter, not a secret
+        # The system's, since instances that start from one snapshot would draw the same from a state in memory.
+        self._pause(random.SystemRandom().uniform(0, longest))
 
     # ---- letters
 

@@ -65,11 +65,14 @@ def check() -> Response[str]:
 def refresh(oldest: Version | None) -> Current:
     """The list as it is now. Raises `NotFresh` for any doubt about that, a store that does not answer included."""
     try:
-        return current_list().refresh(oldest)
+        current = current_list().refresh(oldest)
     except (NotFresh, BotoCoreError, ClientError) as error:
         metrics.add_metric("NotFresh", MetricUnit.Count, 1)
+        metrics.add_metric("VersionLag", MetricUnit.Count, current_list().lag)
         logger.warning("list not fresh", extra={"error_type": type(error).__name__})
         raise NotFresh from error
+    metrics.add_metric("VersionLag", MetricUnit.Count, current_list().lag)
+    return current
 
 
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)

@@ -108,6 +108,11 @@ def sweep_letters() -> dict[str, Any]:
     late = [letter for letter in requests.letters_due(now - LETTER_GRACE) if requests.forward_letter(letter, now)]
     outbox.forward(late)
     metrics.add_metric("LettersLate", MetricUnit.Count, len(late))
+    # Below zero when it is overdue.
+    for oldest in requests.queue("pending", 1):
+        if oldest.due_at:
+            minutes = (oldest.due_at - now).total_seconds() // 60
+            metrics.add_metric("OldestUndecidedMinutesToDue", MetricUnit.Count, minutes)
     return {"late": len(late)}
 
 

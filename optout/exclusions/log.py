@@ -282,6 +282,7 @@ class CurrentList:
         self._log = log
         self._target = false_exclusions_per_million
         self._pause = pause
+        self._head = START
         self._start_over(START.epoch)
 
     @classmethod
@@ -295,6 +296,11 @@ class CurrentList:
         self._list = ExclusionList(false_exclusions_per_million=self._target)
         self._applied = Version(epoch, 0)
 
+    @property
+    def lag(self) -> int:
+        """How many changes this copy lacks of the head that `refresh` saw last; 0 unless that raised `NotFresh`."""
+        return max(0, self._head.seq - self._applied.seq)
+
     def refresh(self, min_version: Version | None = None) -> Current:
         """Apply every change up to the head as it is now, and return the list at that version.
 
@@ -302,7 +308,7 @@ class CurrentList:
         `min_version`, or the head went backwards (a lost or restored table must never be taken for an empty list).
         """
         as_of = datetime.now(UTC)
-        head = self._log.head()
+        head = self._head = self._log.head()
         if head.epoch != self._applied.epoch:
             if head.epoch < self._applied.epoch:
                 raise NotFresh("the log went back to an older epoch")

@@ -173,6 +173,8 @@ faces._models()
 def test_every_service_that_the_code_asks_for_is_in_the_layer() -> None:
     asked: set[str] = set()
     for path in [*(REPOSITORY / "optout").rglob("*.py"), *(REPOSITORY / "functions").rglob("*.py")]:
+        if path.name == "cli.py":
+            continue  # runs on an operator's own machine
         asked |= set(re.findall(r'\baws\("([a-z0-9-]+)"\)', path.read_text()))
     assert asked == set(build.AWS_SERVICES)
 

@@ -59,7 +59,7 @@ REVIEWED: dict[str, dict[str, set[str]]] = {
             "dynamodb:Query",
             "dynamodb:UpdateItem",
         },
-        "RequestsBySweep": {"dynamodb:Query"},
+        "RequestsBy": {"dynamodb:Query"},
         "Stream": {
             "dynamodb:DescribeStream",
             "dynamodb:GetRecords",
@@ -80,6 +80,18 @@ EVERYONE = {
     "Trace": {"xray:PutTelemetryRecords", "xray:PutTraceSegments"},
 }
 FUNCTIONS = sorted(REVIEWED)
+
+# What DynamoDB asks of whoever reads, or reads and writes, a table with a customer's key.
+READING = {"kms:Decrypt", "kms:DescribeKey"}
+WRITING = READING | {"kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"}
+# Function -> the services through which alone it may use the key.
+KEY: dict[str, tuple[set[str], set[str]]] = {
+    "Submit": (WRITING, {"dynamodb", "s3", "secretsmanager"}),
+    "Examine": (WRITING, {"dynamodb", "s3"}),
+    "Decide": (WRITING, {"dynamodb", "s3", "secretsmanager"}),
+    "ExcludeCheck": (READING, {"dynamodb"}),
+    "Notify": (WRITING, {"dynamodb", "secretsmanager", "sqs"}),
+}
 
 roles = template.resources("AWS::IAM::Role")
 functions = template.resources("AWS::Serverless::Function")
@@ -115,7 +127,17 @@ def test_a_function_runs_under_its_own_role_and_no_other_policy(function: str) -
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_may_do_what_was_reviewed_and_no_more(function: str) -> None:
     allowed = {statement["Sid"]: set(listed(statement["Action"])) for statement in statements(function)}
-    assert allowed == REVIEWED[function] | EVERYONE
+    assert allowed == REVIEWED[function] | EVERYONE | {"Key": KEY[function][0]}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_key_serves_a_function_only_through_the_stores_it_uses(function: str) -> None:
+    (statement,) = (statement for statement in statements(function) if statement["Sid"] == "Key")
+    assert statement["Resource"] == {"Fn::GetAtt": ["Key", "Arn"]}
+    services = statement["Condition"]["StringEquals"]["kms:ViaService"]
+    assert services == [{"Fn::Sub": f"{name}.${{AWS::Region}}.amazonaws.com"} for name in sorted(KEY[function][1])]
+    used = {action.partition(":")[0] for sid, actions in REVIEWED[function].items() for action in actions}
+    assert KEY[function][1] <= used
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

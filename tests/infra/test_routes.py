@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from local import template
+from optout import http
 
 NONE, COGNITO, IAM = "nobody asks who you are", "a reviewer's token", "a signature"
 
@@ -84,28 +86,56 @@ def test_the_access_log_holds_no_path_no_query_and_no_address() -> None:
 
 
 def test_execution_logs_which_would_hold_whole_requests_are_off() -> None:
-    (settings,) = site["MethodSettings"]
-    assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
-    assert settings["LoggingLevel"] == "OFF"
-    assert settings["DataTraceEnabled"] is False
+    assert (site["MethodSettings"][0]["ResourcePath"], site["MethodSettings"][0]["HttpMethod"]) == ("/*", "*")
+    for settings in site["MethodSettings"]:
+        assert settings["LoggingLevel"] == "OFF"
+        assert settings["DataTraceEnabled"] is False
+        assert settings["MetricsEnabled"] is True
 
 
-def test_the_whole_stage_is_throttled() -> None:
-    (settings,) = site["MethodSettings"]
-    assert 0 < settings["ThrottlingRateLimit"] <= settings["ThrottlingBurstLimit"]
+def test_the_whole_stage_is_throttled_and_new_cases_more() -> None:
+    limits = {
+        (settings["HttpMethod"], settings["ResourcePath"]): (
+            settings["ThrottlingRateLimit"],
+            settings["ThrottlingBurstLimit"],
+        )
+        for settings in site["MethodSettings"]
+    }
+    assert limits == {("*", "/*"): (200, 400), ("POST", "/~1opt-out"): (10, 40)}
+    assert ("POST", "/opt-out") in REVIEWED, "else the limit is on no route"
 
 
 def test_refusals_of_the_gateway_carry_the_security_headers() -> None:
     assert set(site["GatewayResponses"]) == {"DEFAULT_4XX", "DEFAULT_5XX"}
+    ours = {
+        "Cross-Origin-Opener-Policy",
+        "Permissions-Policy",
+        "Referrer-Policy",
+        "Strict-Transport-Security",
+    }
     for response in site["GatewayResponses"].values():
-        assert set(response["ResponseParameters"]["Headers"]) == {
+        headers = response["ResponseParameters"]["Headers"]
+        assert set(headers) == ours | {
             "Cache-Control",
             "Content-Security-Policy",
-            "Referrer-Policy",
-            "Strict-Transport-Security",
+            "Vary",
             "X-Content-Type-Options",
+            "X-Frame-Options",
         }
-        assert set(response["ResponseTemplates"]) == {"application/json"}
+        for name, value in headers.items():
+            assert (value[0], value[-1]) == ("'", "'"), f"{name}: API Gateway takes what is not quoted for a variable"
+            assert "'" not in value[1:-1]
+        assert {name: headers[name].strip("'") for name in ours} == {name: http._HEADERS[name] for name in ours}
+
+
+def test_refusals_of_the_gateway_are_pages_for_browsers_and_json_for_programs() -> None:
+    for response in site["GatewayResponses"].values():
+        templates = response["ResponseTemplates"]
+        assert set(templates) == {"text/html", "application/json"}
+        assert "$context" not in templates["text/html"], "a page must repeat nothing of the request"
+        assert "<style" not in templates["text/html"], "the policy of the page allows none"
+        said = templates["application/json"].replace("$context.error.messageString", '"why"')
+        assert set(json.loads(said)) == {"error", "message"}
 
 
 def test_no_upload_passes_through_the_api() -> None:

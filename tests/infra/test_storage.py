@@ -11,18 +11,20 @@ tables = template.resources("AWS::DynamoDB::Table")
 queues = template.resources("AWS::SQS::Queue")
 functions = template.resources("AWS::Serverless::Function")
 (bucket,) = template.resources("AWS::S3::Bucket").values()
+(key,) = template.resources("AWS::KMS::Key").values()
+KEY = {"Fn::GetAtt": ["Key", "Arn"]}
 
 
 @pytest.mark.parametrize("name", sorted(tables))
 def test_a_table_is_encrypted_recoverable_and_hard_to_delete(name: str) -> None:
     table = tables[name]
-    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["DeletionProtectionEnabled"] is True
     assert table["BillingMode"] == "PAY_PER_REQUEST"
 
 
-@pytest.mark.parametrize("name", ["Requests", "Exclusions", "Photos", "LinkSecret", "Reviewers"])
+@pytest.mark.parametrize("name", ["Requests", "Exclusions", "Photos", "LinkSecret", "Reviewers", "Key"])
 def test_what_cannot_be_made_again_outlives_the_stack(name: str) -> None:
     assert everything[name]["DeletionPolicy"] == "Retain"
     assert everything[name]["UpdateReplacePolicy"] == "Retain"
@@ -61,7 +63,8 @@ def test_the_bucket_is_closed_encrypted_and_versioned() -> None:
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
+    assert rule["BucketKeyEnabled"] is True, "else every photo is a call to KMS"
 
 
 def test_the_bucket_answers_over_tls_only() -> None:
@@ -90,7 +93,46 @@ def test_only_the_sites_own_pages_may_post_and_show_photos() -> None:
 
 @pytest.mark.parametrize("name", sorted(queues))
 def test_a_queue_is_encrypted(name: str) -> None:
-    assert queues[name]["SqsManagedSseEnabled"] is True
+    assert queues[name]["KmsMasterKeyId"] == {"Ref": "Key"}
+    assert queues[name]["KmsDataKeyReusePeriodSeconds"] == 3600
+
+
+@pytest.mark.parametrize("name", sorted(template.resources("AWS::Logs::LogGroup")))
+def test_a_log_group_is_encrypted_and_forgets(name: str) -> None:
+    assert everything[name]["Properties"] == {"RetentionInDays": {"Ref": "LogRetentionDays"}, "KmsKeyId": KEY}
+
+
+def test_the_secret_that_signs_links_is_encrypted_with_the_key() -> None:
+    assert everything["LinkSecret"]["Properties"]["KmsKeyId"] == {"Ref": "Key"}
+
+
+def test_the_key_is_renewed_every_year_and_is_not_lost_in_a_hurry() -> None:
+    assert key["EnableKeyRotation"] is True
+    assert key["PendingWindowInDays"] == 30
+
+
+def test_the_key_opens_for_the_account_and_for_the_services_that_write_by_themselves() -> None:
+    statements = {statement["Sid"]: statement for statement in key["KeyPolicy"]["Statement"]}
+    assert {sid: statement["Principal"] for sid, statement in statements.items()} == {
+        "PoliciesOfTheAccountDecide": {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}},
+        "LogGroups": {"Service": {"Fn::Sub": "logs.${AWS::Region}.amazonaws.com"}},
+        "EventsOfLettersIntoTheirQueue": {"Service": "events.amazonaws.com"},
+    }
+    for sid in ("LogGroups", "EventsOfLettersIntoTheirQueue"):
+        assert "${AWS::AccountId}" in str(statements[sid]["Condition"]) or "AWS::AccountId" in str(
+            statements[sid]["Condition"]
+        ), "another account's service would be let in"
+
+
+def test_every_service_that_writes_into_a_queue_may_use_the_key() -> None:
+    writers = {
+        statement["Principal"]["Service"]
+        for policy in template.resources("AWS::SQS::QueuePolicy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    }
+    (statement,) = (s for s in key["KeyPolicy"]["Statement"] if s["Sid"] == "EventsOfLettersIntoTheirQueue")
+    assert writers <= {statement["Principal"]["Service"]}
 
 
 def test_a_letter_that_fails_five_times_is_kept_for_two_weeks() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local import template
 from optout import deadlines
 from optout.requests import Kind
 
@@ -52,6 +53,21 @@ def test_no_country_stands_in_two_regimes() -> None:
 def test_every_request_has_a_due_date_no_later_than_the_law(kind: Kind, country: str, received: datetime) -> None:
     due = deadlines.due(kind, country, received)
     assert received < due.at <= received + timedelta(days=45)
+
+
+@pytest.mark.parametrize(("variable", "least"), [("APPEAL_WINDOW_DAYS", 184), ("CASE_KEPT_YEARS", 3)])
+def test_an_operator_may_keep_longer_but_not_shorter_than_the_least(
+    variable: str, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    assert deadlines._at_least(variable, least) == least
+    monkeypatch.setenv(variable, str(least + 1))
+    assert deadlines._at_least(variable, least) == least + 1
+    monkeypatch.setenv(variable, str(least - 1))
+    with pytest.raises(ValueError, match=f"{variable} must be at least {least}, not {least - 1}"):
+        deadlines._at_least(variable, least)
+    parameter = template.load()["Parameters"][variable.title().replace("_", "")]
+    assert parameter["Default"] == parameter["MinValue"] == least
 
 
 def test_photos_outlive_the_six_months_of_appeal() -> None:

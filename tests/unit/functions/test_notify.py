@@ -131,7 +131,18 @@ def test_the_sweep_sends_only_letters_that_the_stream_had_time_for(
     due_letter(LETTER_GRACE / 2)
     assert notify.lambda_handler({"sweep": "letters"}, Context()) == {"late": 1}
     assert queued() == [late]
-    assert metric_values(capsys.readouterr().out) == {"LettersLate": 1}
+    assert metric_values(capsys.readouterr().out)["LettersLate"] == 1
+
+
+def test_the_sweep_says_how_long_the_most_urgent_undecided_case_has_left(
+    notify: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notify.lambda_handler({"sweep": "letters"}, Context())
+    assert "OldestUndecidedMinutesToDue" not in metric_values(capsys.readouterr().out), "nothing waits"
+    due_letter(timedelta(days=1))
+    due_letter(timedelta(days=6))
+    notify.lambda_handler({"sweep": "letters"}, Context())
+    assert metric_values(capsys.readouterr().out)["OldestUndecidedMinutesToDue"] == pytest.approx(24 * 60, abs=2)
 
 
 def message_id(key: LetterKey) -> str:
