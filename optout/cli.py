@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from optout.errors import HeadContended, NotFresh, PhotoUnreadable, RequestNotFound
+from optout.errors import ExclusionNotFound, HeadContended, NotFresh, PhotoUnreadable, RequestNotFound, SameReviewer
 from optout.exclusions.matcher import ExclusionList, Verdict
 from optout.fingerprint import Fingerprint
 from optout.fingerprint.image import MAX_BYTES, MAX_PIXELS, MIN_SIDE
+from optout.requests import OptOutRequest
 
 _IN_WORDS = {
     "empty": "the file is empty",
@@ -128,6 +129,14 @@ def _add_operators_commands(commands: argparse._SubParsersAction[argparse.Argume
     put_back = commands.add_parser("put-back", help="after a restore: copy back the cases that the table has lost")
     put_back.add_argument("--from", dest="source", required=True, metavar="TABLE", help="the restored table")
     put_back.set_defaults(run=_operating(_put_back))
+    suspend = commands.add_parser("suspend", help="let an exclusion that hits too much hold back instead of exclude")
+    suspend.set_defaults(run=_operating(_suspend))
+    resume = commands.add_parser("resume", help="let a suspended exclusion exclude again")
+    resume.set_defaults(run=_operating(_resume))
+    for brake in (suspend, resume):
+        brake.add_argument("exclusion", metavar="EXCLUSION_ID", help="as lookups, the log and the console name it")
+        brake.add_argument("--requests-table", metavar="TABLE", help="instead of REQUESTS_TABLE")
+        brake.add_argument("--exclusions-table", metavar="TABLE", help="instead of EXCLUSIONS_TABLE")
     revoke = commands.add_parser("revoke-links", help="make every mailed link of a case useless")
     revoke.add_argument("number", metavar="NUMBER", help="the case number, as in K7MQ-29XD")
     revoke.add_argument("--no-letter", action="store_true", help="send no letter with a new link")
@@ -140,6 +149,9 @@ def _operating(step: Callable[[argparse.Namespace], int]) -> Callable[[argparse.
     def run(options: argparse.Namespace) -> int:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        for name in ("requests_table", "exclusions_table"):
+            if given := getattr(options, name, None):
+                os.environ[name.upper()] = given
         missing = [name for name in ("REQUESTS_TABLE", "EXCLUSIONS_TABLE") if not os.environ.get(name)]
         if missing:
             print(f"optout: set {' and '.join(missing)} to the names the stack puts out.", file=sys.stderr)
@@ -150,6 +162,10 @@ def _operating(step: Callable[[argparse.Namespace], int]) -> Callable[[argparse.
             print("optout: decisions are being taken at this moment; nothing is broken, run it again.", file=sys.stderr)
         except NotFresh as error:
             print(f"optout: the log cannot be read in full: {error}.", file=sys.stderr)
+        except ExclusionNotFound:
+            print("optout: no exclusion with this id is in force.", file=sys.stderr)
+        except SameReviewer:
+            print("optout: you suspended it; somebody else must resume it.", file=sys.stderr)
         except RequestNotFound:
             print("optout: there is no such case.", file=sys.stderr)
         except (BotoCoreError, ClientError) as error:
@@ -203,6 +219,33 @@ def _put_back(options: argparse.Namespace) -> int:
     copied = recovery.put_back(settings.requests_table(), settings.aws("dynamodb"), options.source)
     print(f"{copied} items are back; nothing that was there has changed.")
     return 0
+
+
+def _suspend(options: argparse.Namespace) -> int:
+    from optout.store import Requests
+
+    case = Requests.from_settings().suspend(options.exclusion, _operator(), datetime.now(UTC))
+    print(f"Suspended{_whose(case)}. From the next lookup on, what it matches is held back and not excluded.")
+    return 0
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from optout.store import Requests
+
+    case = Requests.from_settings().resume(options.exclusion, _operator(), datetime.now(UTC))
+    print(f"In force{_whose(case)}. From the next lookup on, what it matches is excluded.")
+    return 0
+
+
+def _whose(case: OptOutRequest | None) -> str:
+    return f" (case {case.number})" if case else " (its case was deleted when its time was over)"
+
+
+def _operator() -> str:
+    """Who does this, for the case's history: the last part of the identity that AWS knows the credentials by."""
+    from optout import settings
+
+    return "operator/" + str(settings.aws("sts").get_caller_identity()["Arn"]).rpartition("/")[2]
 
 
 def _revoke_links(options: argparse.Namespace) -> int:

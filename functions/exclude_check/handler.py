@@ -1,6 +1,6 @@
 """Crawlers ask here before they index. What cannot be answered surely is refused or deferred, never allowed.
 
-Logs and metrics count answers; they hold no address, hash or vector.
+Logs and metrics count answers and name exclusions by their public ids; they hold no address, hash or vector.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from optout import http, lookups
+from optout import hits, http, lookups, settings
 from optout.errors import NotFresh, RequestInvalid
 from optout.exclusions.log import Current, CurrentList, Version
 
@@ -28,6 +28,13 @@ app = http.resolver()
 
 # Transactions become visible within milliseconds; a table that does not answer takes longer, but not for long.
 RETRY_AFTER_S = 2
+# Lines about hits in the log of one call; a crawl that meets more excluded pictures at once names its most hit ones.
+MAX_HIT_LINES = 100
+
+
+# What this warm instance was asked about lately, and the exclusions it has reported already for excluding too much.
+window = hits.HitWindow()
+reported: set[str] = set()
 
 
 @cache
@@ -59,7 +66,37 @@ def check() -> Response[str]:
     metrics.add_metric("Lookups", MetricUnit.Count, len(answer.results))
     for verdict, count in Counter(result.verdict for result in answer.results).items():
         metrics.add_metric(f"Verdict{verdict.capitalize()}", MetricUnit.Count, count)
+    count_hits(lookup, answer)
     return http.json_answer(answer.model_dump(mode="json"))
+
+
+def count_hits(lookup: lookups.Lookup, answer: lookups.Answer) -> None:
+    """Every exclusion's hits of this call in the log, the largest share of the window as a metric, and a warning with
+    the exclusion's id when that share is too large: once, until it has been below again."""
+    counted = hits.hits(lookup.items, answer)
+    for candidate, exclusion_ids in counted:
+        window.add(candidate, exclusion_ids)
+    of_call = Counter(exclusion_id for _, exclusion_ids in counted for exclusion_id in exclusion_ids)
+    for exclusion_id, count in of_call.most_common(MAX_HIT_LINES):
+        logger.info("exclusion hit", extra={"exclusion_id": exclusion_id, "hits": count})
+    if not window.ready:
+        return
+    largest = window.shares()[:1]
+    metrics.add_metric("ExclusionHitShare", MetricUnit.Percent, 100 * largest[0].share if largest else 0)
+    excessive = window.shares(above=settings.hit_share_alarm())
+    reported.intersection_update(each.exclusion_id for each in excessive)
+    for each in excessive:
+        if each.exclusion_id not in reported:
+            reported.add(each.exclusion_id)
+            logger.warning(
+                "exclusion hits too much",
+                extra={
+                    "exclusion_id": each.exclusion_id,
+                    "hits": each.hits,
+                    "candidates": each.candidates,
+                    "share_percent": round(100 * each.share, 2),
+                },
+            )
 
 
 def refresh(oldest: Version | None) -> Current:
