@@ -90,7 +90,9 @@ def test_an_answer_has_exactly_the_published_fields(function: ModuleType) -> Non
         "retry_after_s": None,
         "coverage": ["image", "face", "link"],
         "missing": [],
-        "matches": [{"exclusion_id": "a", "scope": "link", "signal": "url", "distance": 0.0, "threshold": 0.0}],
+        "matches": [
+            {"exclusion_id": "a", "scope": "link", "signal": "url", "distance": 0.0, "threshold": 0.0, "box": None}
+        ],
     }
 
 
@@ -284,3 +286,81 @@ def test_what_is_unexpected_is_an_error_and_no_answer(function: ModuleType, monk
     answer = ask(function, {"items": [{"id": "a", "url": address("a")}]})
     assert answer["statusCode"] == 503
     assert "results" not in answer["body"]
+
+
+# ---- the warning light
+
+
+def crawl(function: ModuleType, first: int, count: int, *, hit: str = "") -> None:
+    """A call about `count` different addresses; `hit` of them is the same everywhere but for its name."""
+    items = [{"id": str(number), "url": address(f"p{number}")} for number in range(first, first + count)]
+    if hit:
+        items = [{"id": f"h{number}", "url": address(hit)} for number in range(first, first + count)]
+    assert ask(function, {"items": items})["statusCode"] == 200
+
+
+def hits_of(count: int) -> str:
+    """One exclusion of this many addresses, as one that hits too much would be."""
+    return decide(
+        *(Add(LinkExclusion("greedy", url_hash(address(f"p{number}")), State.ACCEPTED)) for number in range(count))
+    )
+
+
+def logged(caplog: pytest.LogCaptureFixture, message: str) -> list[dict[str, Any]]:
+    """What was logged under this message since the last look."""
+    return [vars(record) for record in caplog.records if record.getMessage() == message]
+
+
+def test_an_exclusion_that_hits_too_much_is_named_once_and_its_share_is_measured(
+    function: ModuleType, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    hits_of(30)
+    crawl(function, 0, 999)
+    assert "ExclusionHitShare" not in metric_values(capsys.readouterr().out)
+    assert logged(caplog, "exclusion hits too much") == []
+    (hit,) = logged(caplog, "exclusion hit")
+    assert (hit["exclusion_id"], hit["hits"]) == ("greedy", 30)
+
+    crawl(function, 999, 501)
+    assert metric_values(capsys.readouterr().out)["ExclusionHitShare"] == 2
+    (warning,) = logged(caplog, "exclusion hits too much")
+    told = {name: warning[name] for name in ("exclusion_id", "hits", "candidates", "share_percent")}
+    assert told == {"exclusion_id": "greedy", "hits": 30, "candidates": 1500, "share_percent": 2.0}
+
+    caplog.clear()
+    crawl(function, 1500, 500)
+    assert metric_values(capsys.readouterr().out)["ExclusionHitShare"] == 1.5
+    assert logged(caplog, "exclusion hits too much") == []
+
+
+def test_the_warning_comes_again_after_the_share_was_small(
+    function: ModuleType, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hits_of(30)
+    for percent, warnings in (("1", 1), ("1", 0), ("5", 0), ("1", 1)):
+        caplog.clear()
+        monkeypatch.setenv("HIT_SHARE_ALARM_PERCENT", percent)
+        crawl(function, 0, 1000)
+        assert len(logged(caplog, "exclusion hits too much")) == warnings
+
+
+def test_one_popular_picture_raises_no_warning(
+    function: ModuleType, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    hits_of(1)
+    crawl(function, 0, 1000)
+    for _ in range(3):
+        crawl(function, 0, 1000, hit="p0")
+    assert metric_values(capsys.readouterr().out)["ExclusionHitShare"] == 0
+    assert logged(caplog, "exclusion hits too much") == []
+    assert sum(line["hits"] for line in logged(caplog, "exclusion hit")) == 3001
+
+
+def test_lines_about_hits_name_no_address_and_are_bounded(
+    function: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    decide(*(add(f"p{number}") for number in range(150)))
+    crawl(function, 0, 1000)
+    lines = logged(caplog, "exclusion hit")
+    assert len(lines) == 100
+    assert "a.example" not in str(lines)
