@@ -73,20 +73,27 @@ def deploy(place: Place) -> dict[str, str]:
     cloudformation = client(place, "cloudformation")
     stack = _stack(cloudformation)
     if stack is None or _tag(stack) != wanted:
-        _apply(cloudformation, body, values, wanted, first=stack is None)
+        _apply(cloudformation, _uploaded(place, body), values, wanted, first=stack is None)
         _after_deployment(place)
     outputs = _outputs(cloudformation)
     _restart_streams(place, outputs)
     return outputs
 
 
-def _apply(cloudformation: Any, body: str, values: dict[str, str], digest: str, *, first: bool) -> None:
+def _uploaded(place: Place, body: str) -> str:
+    """Where the template lies, as one longer than 51,200 bytes must."""
+    key = f"{hashlib.sha256(body.encode()).hexdigest()}.json"
+    client(place, "s3").put_object(Bucket=CODE_BUCKET, Key=key, Body=body.encode())
+    return f"{place.endpoint}/{CODE_BUCKET}/{key}"
+
+
+def _apply(cloudformation: Any, address: str, values: dict[str, str], digest: str, *, first: bool) -> None:
     change = cloudformation.create_stack if first else cloudformation.update_stack
     waiter = cloudformation.get_waiter("stack_create_complete" if first else "stack_update_complete")
     try:
         change(
             StackName=STACK,
-            TemplateBody=body,
+            TemplateURL=address,
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
             Tags=[{"Key": DIGEST_TAG, "Value": digest}],

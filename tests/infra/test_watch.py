@@ -34,14 +34,16 @@ def emitted(service: str) -> set[str]:
 
 
 def watched() -> list[tuple[str, str, str, dict[str, Any]]]:
-    """Alarm, namespace, metric and dimensions, for every metric that an alarm looks at."""
-    found = []
-    for name, alarm in alarms.items():
-        metrics = [part["MetricStat"]["Metric"] for part in alarm.get("Metrics", []) if "MetricStat" in part]
-        for metric in metrics or [alarm]:
-            dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
-            found.append((name, metric["Namespace"], metric["MetricName"], dimensions))
-    return found
+    """Alarm, namespace, metric and dimensions of every alarm."""
+    return [
+        (
+            name,
+            alarm["Namespace"],
+            alarm["MetricName"],
+            {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]},
+        )
+        for name, alarm in alarms.items()
+    ]
 
 
 def widgets() -> list[dict[str, Any]]:
