@@ -262,7 +262,7 @@ def load(running: Timed, visitors: int, batches: int, at_once: int) -> tuple[str
     late = f"median {delays[len(delays) // 2]:.1f} s, last {delays[-1]:.1f} s after its confirmation" if delays else "-"
     sentence = (
         f"{len(confirmed) - 1} of {visitors} visitors, at most {at_once} at once, and {batches} batches of "
-        f"{ITEMS_OF_A_BATCH} items ({PICTURES_OF_A_BATCH} of them pictures) in {took:.0f} s; verdicts {dict(verdicts)}; "
+        f"{ITEMS_OF_A_BATCH} items ({PICTURES_OF_A_BATCH} of them pictures) in {took:.0f} s; {dict(verdicts)}; "
         f"{len(wrong)} errors; {len(delays)} letters, one each: {late}. The empty function alone: median "
         f"{idle[2]:.0f} ms, p95 {idle[3]:.0f} ms."
     )
