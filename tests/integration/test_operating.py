@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -160,6 +161,27 @@ def test_a_wrong_acceptance_is_out_of_force_when_a_second_reviewer_agrees(
     expect(ben.settle_revocation(case, "confirm"), 200, "the revocation is confirmed")
     assert verdict(crawler, "wrong") == "allow"
     assert number in text_of(requester.letter(3)), "the requester is told"
+
+
+def test_the_brake_holds_back_at_once_and_somebody_else_lets_go(
+    operator: Operator, anna: Reviewer, crawler: Crawler
+) -> None:
+    anna.accept(person(operator, "template").file("links", links=address("template")))
+    (result,) = crawler.verdicts({"url": address("template")}, scopes=["link"])
+    exclusion = result["matches"][0]["exclusion_id"]
+    operator.follow("suspend", EXCLUSION=exclusion)
+    (result,) = crawler.verdicts({"url": address("template")}, scopes=["link"])
+    assert (result["verdict"], result["reason"]) == ("defer", "suspended")
+
+    iam = operator.running.client("iam")
+    iam.create_user(UserName="second")
+    rights = {"Effect": "Allow", "Action": ["dynamodb:*", "kms:*"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [rights]})
+    iam.put_user_policy(UserName="second", PolicyName="tables", PolicyDocument=document)
+    key = iam.create_access_key(UserName="second")["AccessKey"]
+    second = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    operator.follow("resume", EXCLUSION=exclusion, **second)
+    assert verdict(crawler, "template") == "exclude"
 
 
 def test_parked_letters_go_back_to_the_mail_queue(operator: Operator) -> None:
