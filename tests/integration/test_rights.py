@@ -259,7 +259,8 @@ ATTEMPTS: dict[str, tuple[Callable[[Acting], Any], set[str]]] = {
         EVERYBODY - {"ExcludeCheck"},
     ),
     "read all cases": (lambda acting: acting.client("dynamodb").scan(TableName=acting.table("Requests")), set()),
-    "list cases by due date": (lambda acting: query(acting, "Queue", "queue"), {"Decide"}),
+    # Notify asks for the most urgent case, to raise the alarm.
+    "list cases by due date": (lambda acting: query(acting, "Queue", "queue"), {"Decide", "Notify"}),
     "list cases by address": (lambda acting: query(acting, "Address", "email_hash"), {"Decide"}),
     "list cases by picture": (lambda acting: query(acting, "Picture", "picture"), {"Decide"}),
     "list what is due": (lambda acting: query(acting, "Sweep", "sweep"), {"Notify"}),
