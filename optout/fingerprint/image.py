@@ -22,7 +22,7 @@ from PIL import Image
 from optout.errors import PhotoUnreadable
 
 MAX_BYTES = 25_000_000
-# At most 0.75 GB while decoding (docs/pictures.md), in a function of 2 GB. Phones send up to 50 Mpx (8160 x 6120),
+# At most 1.2 GB while decoding (docs/pictures.md), in a function of 2 GB. Phones send up to 50 Mpx (8160 x 6120),
 # panoramas up to 67 Mpx.
 MAX_PIXELS = 80_000_000
 # The reference implementation of PDQ hashes nothing below 5 pixels.
