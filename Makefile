@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo reset redrive build deploy test lint types unit integration browser chromium
+.PHONY: help run demo reset redrive build deploy test lint types unit integration browser contracts fuzz load chromium
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -51,6 +51,18 @@ integration: .venv/test.stamp ## the real template and handlers on the embedded 
 
 browser: .venv/test.stamp chromium ## the whole story in Chromium, with JavaScript and without
 	$(BIN)/pytest tests/browser
+
+# ---------------------------------------------------------------- longer runs, not part of `make test`
+
+contracts: .venv/test.stamp ## ask every operation of the API 300 times what its description allows and what not
+	CONTRACT_EXAMPLES=300 $(BIN)/pytest tests/integration/test_contracts.py
+
+fuzz: .venv/test.stamp ## 100,000 mutated pictures, and as many bodies through every public POST (hours)
+	$(BIN)/python -m bench.fuzz pictures
+	$(BIN)/python -m bench.fuzz bodies
+
+load: .venv/test.stamp ## 200 visitors through the whole form and 50 crawler batches at the same time
+	$(BIN)/python -m bench.load
 
 # ---------------------------------------------------------------- set-up, done once and again when a list changes
 
