@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from optout.calibration import add_command as add_faces_command
 from optout.errors import ExclusionNotFound, HeadContended, NotFresh, PhotoUnreadable, RequestNotFound, SameReviewer
 from optout.exclusions.matcher import ExclusionList, Verdict
 from optout.fingerprint import Fingerprint
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="excluded pictures: each with its copies and, unless --no-faces, every face in it",
     )
     check.add_argument("--json", action="store_true", help="print one JSON object for each picture")
+    add_faces_command(commands)
     _add_operators_commands(commands)
     options = parser.parse_args(arguments)
     return int(options.run(options))
@@ -76,8 +78,9 @@ def _check(options: argparse.Namespace) -> int:
             print("optout: faces cannot be looked at: install image-optout[faces], or say --no-faces.", file=sys.stderr)
             return 1
         if fingerprint.faces:
-            # Each face is a person of its own: adding them under one id is the same as long as nothing is removed.
-            excluded.add_face(str(path), fingerprint.faces)
+            # Each face is a person of its own.
+            for face in fingerprint.faces:
+                excluded.add_face(str(path), face)
         enrolled += 1
     if enrolled < len(options.against):
         # Checking against a part of the list would say "allow" where it must not.
