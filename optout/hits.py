@@ -86,7 +86,8 @@ def hits(items: Sequence[Any], answer: Answer) -> list[tuple[bytes, tuple[str, .
     for item, result in zip(items, answer.results, strict=True):
         if result.verdict is Outcome.INVALID or result.reason == Reason.TIME_BUDGET:
             continue
-        excluding = result.matches if result.verdict is Outcome.EXCLUDE else []
+        # A crawler treats `review` as `exclude` until a person has looked, so it counts the same.
+        excluding = result.matches if result.verdict in {Outcome.EXCLUDE, Outcome.REVIEW} else []
         found.append((candidate(item), tuple(dict.fromkeys(match.exclusion_id for match in excluding))))
     return found
 

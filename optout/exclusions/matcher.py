@@ -275,8 +275,9 @@ class ExclusionList:
 
     @property
     def _suspended_cosine(self) -> float:
-        # At the threshold of the list it is off for the moment: alone it would have a lower one, and hold back more.
-        return max(self.face_threshold, self._cosine(self._shelves[State.SUSPENDED]))
+        # What it excluded or sent to a person on the whole list, and no more: alone it would have a lower threshold.
+        photos = self._shelves[State.ACCEPTED].face_photos + self._shelves[State.SUSPENDED].face_photos
+        return review_threshold(photos, face_threshold(photos, self._per_million), self._reviews_per_face)
 
     def _cosine(self, shelf: _Shelf) -> float:
         return face_threshold(shelf.face_photos, self._per_million)

@@ -78,11 +78,12 @@ def test_only_what_was_answered_counts_and_only_exclusions_hit() -> None:
         result("c", "defer", "pending_case", "x"),
         result("d", "defer", "suspended", "x"),
         result("e", "defer", "time_budget"),
+        result("g", "review", "doubtful_match", "z"),
         result("f", "invalid", "pdq:not_64_hex_digits"),
     ]
     items = [{"id": answer["id"], "pdq": answer["id"] * 64} for answer in answers]
     answer = Answer.model_validate({"version": "1.1", "as_of": datetime.now(UTC), "results": answers})
-    assert [ids for _, ids in hits(items, answer)] == [("x", "y"), (), (), ()]
+    assert [ids for _, ids in hits(items, answer)] == [("x", "y"), (), (), (), ("z",)]
 
 
 def test_a_candidate_is_known_again_by_what_it_is_and_not_by_its_name() -> None:

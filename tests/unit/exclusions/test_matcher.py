@@ -543,6 +543,18 @@ def test_a_suspended_face_holds_back_no_more_than_it_excluded() -> None:
     assert said(excluded.check(seen, scopes=["face"])) == ("allow", "no_match")
 
 
+def test_a_suspended_face_lets_nothing_through_that_a_person_would_have_looked_at() -> None:
+    excluded = ExclusionList(false_exclusions_per_million=1)
+    for number in range(1_000):
+        excluded.add_face(f"person-{number}", face(number))
+    doubtful = (excluded.review_threshold + excluded.face_threshold) / 2
+    assert excluded.review_threshold < doubtful < excluded.face_threshold
+    seen = Fingerprint.from_signals(faces=[face(-1 % 2**32, towards=face(0), cosine=doubtful).embedding])
+    assert excluded.check(seen, scopes=["face"]).verdict == "review"
+    excluded.suspend("person-0")
+    assert said(excluded.check(seen, scopes=["face"])) == ("defer", "suspended")
+
+
 def test_unknown_and_pending_exclusions_cannot_be_suspended_and_removed_ones_not_resumed() -> None:
     excluded = ExclusionList()
     excluded.suspend("nobody")
