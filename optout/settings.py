@@ -13,34 +13,34 @@ from contextlib import suppress
 from functools import cache, lru_cache
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
-# Each attempt is short and there are few, so that a function answers (or says it cannot) well within its own time.
-_CONFIG = Config(
-    connect_timeout=2,
-    read_timeout=5,
-    retries={"mode": "standard", "total_max_attempts": 3},
-)
-
 # Warm instances learn of a replaced link secret within this time.
 LINK_SECRET_KEPT_S = 300
 
 
 try:
-    from snapshot_restore_py import register_after_restore  # type: ignore[import-not-found]
+    from snapshot_restore_py import (  # type: ignore[import-not-found]
+        register_after_restore,
+        register_before_snapshot,
+    )
 except ImportError:
     pass  # it is part of Lambda's runtime
 else:
     # botocore draws the pauses between its attempts from `random`, whose state is the same in all instances that start
     # from one snapshot: they would all try again at the same moments.
     register_after_restore(random.seed)
+    # With a snapshot it is the other way round: what is loaded before it is taken, nobody waits for.
+    register_before_snapshot(lambda: __import__("boto3"))
 
 
 @cache
 def aws(service: str) -> Any:
     """The boto3 client of one AWS service, made when first used and kept: bounded in time and in retries."""
-    config = _CONFIG
+    # Half of what a function imports: a page that asks AWS for nothing does not wait for it.
+    import boto3
+    from botocore.config import Config
+
+    # Each attempt is short and there are few, so that a function answers, or says it cannot, well within its own time.
+    config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
     if service == "s3":
         # Browsers follow presigned addresses without redirects, so these must name the bucket's own region.
         config = config.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
@@ -100,6 +100,16 @@ def engine_name() -> str:
 def false_exclusions_per_million() -> float:
     """How many of a million crawled faces the whole list may exclude by mistake; sets the face threshold."""
     return float(os.environ["FALSE_EXCLUSIONS_PER_MILLION"])
+
+
+def reviews_per_day() -> float:
+    """How many faces of strangers a day may go to a person; with `crawled_faces_per_day` it sets the review band."""
+    return float(os.environ["REVIEWS_PER_DAY"])
+
+
+def crawled_faces_per_day() -> float:
+    """About how many faces crawlers look up a day."""
+    return float(os.environ["CRAWLED_FACES_PER_DAY"])
 
 
 def hit_share_alarm() -> float:

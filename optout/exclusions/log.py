@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
-
-from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from optout import settings
 from optout.errors import DecisionTooLarge, NotFresh, RequestInvalid
 from optout.exclusions.entry import Exclusion, State, UnknownEntry, from_item, to_item
+from optout.exclusions.face_rates import CRAWLED_FACES_PER_DAY, REVIEWS_PER_DAY
 
 if TYPE_CHECKING:
     from optout.exclusions.matcher import ExclusionList
@@ -34,30 +35,37 @@ MAX_ITEM_BYTES = 350_000
 REREADS = 8
 REREAD_PAUSE_S = 0.05
 
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+
+@cache
+def _translators() -> tuple[Any, Any]:
+    # With this boto3 is loaded, which takes longer than all else: a page that reads no table does not wait for it.
+    from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+    return TypeSerializer(), TypeDeserializer()
 
 
 def to_attributes(item: dict[str, Any]) -> dict[str, Any]:
     """A plain item in DynamoDB's attribute-value form."""
-    return {name: _serialize(value) for name, value in item.items()}
+    serializer, _ = _translators()
+    return {name: serializer.serialize(value) for name, value in item.items()}
 
 
 def from_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
     """The plain item behind DynamoDB's attribute-value form; binary values as bytes, whole numbers as int."""
-    return {name: _plain(_deserialize(value)) for name, value in attributes.items()}
+    _, deserializer = _translators()
+    return {name: _plain(deserializer.deserialize(value)) for name, value in attributes.items()}
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Binary):
-        return bytes(value)  # type: ignore[call-overload]
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     if isinstance(value, (str, bool, bytes)) or value is None:
         return value
-    return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return bytes(value)  # boto3's Binary
 
 
 @dataclass(frozen=True, order=True)
@@ -277,10 +285,16 @@ class CurrentList:
         log: ExclusionLog,
         *,
         false_exclusions_per_million: float,
+        reviews_per_day: float = REVIEWS_PER_DAY,
+        crawled_faces_per_day: float = CRAWLED_FACES_PER_DAY,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._log = log
-        self._target = false_exclusions_per_million
+        self._rates = {
+            "false_exclusions_per_million": false_exclusions_per_million,
+            "reviews_per_day": reviews_per_day,
+            "crawled_faces_per_day": crawled_faces_per_day,
+        }
         self._pause = pause
         self._head = START
         self._start_over(START.epoch)
@@ -288,12 +302,17 @@ class CurrentList:
     @classmethod
     def from_settings(cls) -> CurrentList:
         """A copy of this deployment's list, empty until the first `refresh`."""
-        return cls(ExclusionLog.from_settings(), false_exclusions_per_million=settings.false_exclusions_per_million())
+        return cls(
+            ExclusionLog.from_settings(),
+            false_exclusions_per_million=settings.false_exclusions_per_million(),
+            reviews_per_day=settings.reviews_per_day(),
+            crawled_faces_per_day=settings.crawled_faces_per_day(),
+        )
 
     def _start_over(self, epoch: int) -> None:
         from optout.exclusions.matcher import ExclusionList  # page functions write the log without NumPy
 
-        self._list = ExclusionList(false_exclusions_per_million=self._target)
+        self._list = ExclusionList(**self._rates)
         self._applied = Version(epoch, 0)
 
     @property

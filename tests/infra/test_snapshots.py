@@ -119,7 +119,9 @@ def test_what_is_drawn_later_comes_from_the_system_and_not_from_a_state_in_memor
 
 def test_what_libraries_draw_differs_between_instances_of_one_snapshot(tmp_path: Path) -> None:
     """With a stand-in for the module of Lambda's runtime, and a snapshot that is restored twice."""
-    (tmp_path / "snapshot_restore_py.py").write_text("hooks = []\nregister_after_restore = hooks.append\n")
+    (tmp_path / "snapshot_restore_py.py").write_text(
+        "hooks, before = [], []\nregister_after_restore, register_before_snapshot = hooks.append, before.append\n"
+    )
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r});"
         "import random, snapshot_restore_py; from optout import settings;"
@@ -128,6 +130,9 @@ def test_what_libraries_draw_differs_between_instances_of_one_snapshot(tmp_path:
         "    random.setstate(state)\n"
         "    for hook in snapshot_restore_py.hooks: hook()\n"
         "    drawn.append(random.random())\n"
+        "assert 'boto3' not in sys.modules\n"
+        "for hook in snapshot_restore_py.before: hook()\n"
+        "assert 'boto3' in sys.modules\n"
         "print(len(set(drawn)))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=REPOSITORY)  # noqa: S603  its words are all in this file
@@ -135,12 +140,12 @@ def test_what_libraries_draw_differs_between_instances_of_one_snapshot(tmp_path:
 
 
 @pytest.mark.parametrize("service", sorted(path.parent.name for path in SOURCES if path.name == "handler.py"))
-def test_loading_a_handler_opens_no_connection_and_no_client(service: str) -> None:
+def test_loading_a_handler_opens_no_connection_makes_no_client_and_loads_nothing_large(service: str) -> None:
     """A connection or credentials of a snapshot would be old when it is restored."""
     code = (
         f"import sys; sys.path.insert(0, {str(REPOSITORY / 'functions' / service)!r});"
         "import socket; socket.socket.connect = None; import handler; from optout import settings;"
-        "print(settings.aws.cache_info().currsize)"
+        "print(settings.aws.cache_info().currsize, *{'boto3', 'numpy', 'cv2', 'jsonschema'} & sys.modules.keys())"
     )
     done = subprocess.run(  # noqa: S603  its words are all in this file
         [sys.executable, "-c", code],
@@ -150,4 +155,7 @@ def test_loading_a_handler_opens_no_connection_and_no_client(service: str) -> No
         cwd=REPOSITORY,
         env={"POWERTOOLS_METRICS_NAMESPACE": "Test", "POWERTOOLS_SERVICE_NAME": "test", "AWS_REGION": "us-east-1"},
     )
-    assert done.stdout.strip() == "0"
+    clients, *loaded_early = done.stdout.split()
+    assert clients == "0"
+    if service not in ("examine", "exclude_check"):
+        assert loaded_early == [], "what a page does not need before its first request, it must not wait for"
