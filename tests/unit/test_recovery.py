@@ -170,6 +170,32 @@ def test_of_two_operators_one_begins_the_epoch_and_the_other_is_told(log: Exclus
     assert listed(log) == {"a"}
 
 
+def test_two_copies_into_one_epoch_are_never_mixed(log: ExclusionLog) -> None:
+    append(log, link("a"))
+    append(log, link("b"))
+    written = to_attributes({"pk": "log#2", "seq": 2, "changes": []})
+
+    class Second(Dying):
+        def __getattr__(self, name: str) -> Any:
+            if name == "put_item" and self.left == 99:  # another one chose the same epoch at the same moment
+                aws("dynamodb").put_item(TableName="Exclusions", Item=written)
+            return super().__getattr__(name)
+
+    with pytest.raises(HeadContended):
+        begin(Second(100))
+    assert log.head() == Version(1, 2)
+    assert listed(log) == {"a", "b"}
+
+
+def test_no_epoch_is_used_again_when_its_changes_are_gone(log: ExclusionLog) -> None:
+    append(log, link("a"))
+    copy_table("Exclusions", "Restored", keep=1)
+    begin()
+    aws("dynamodb").delete_item(TableName="Exclusions", Key=to_attributes({"pk": "log#2", "seq": 1}))
+    assert begin(source="Restored") == Version(3, 1)
+    assert listed(log) == {"a"}
+
+
 def test_a_restored_table_is_taken_over_under_a_higher_epoch_than_either_had(log: ExclusionLog) -> None:
     for name in "abc":
         append(log, link(name))
