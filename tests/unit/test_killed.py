@@ -140,6 +140,7 @@ class World:
             for message in found:
                 record = {
                     "eventSource": "aws:sqs",
+                    "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:Mail",
                     "messageId": message["MessageId"],
                     "body": message["Body"],
                     "attributes": message["Attributes"],
