@@ -41,6 +41,7 @@ from optout.errors import (
     StateConflict,
     Unavailable,
 )
+from optout.exclusions.face_rates import face_threshold, false_share, review_threshold
 from optout.requests import (
     TRANSITIONS,
     Actor,
@@ -448,7 +449,23 @@ def exclusions(app: APIGatewayRestResolver, requests: Requests, now: datetime) -
         # A proposed revocation has not taken anything off the list yet, and neither has a suspension.
         found = [case for view in (Status.ACCEPTED, "revocation", "suspended") for case in requests.queue(view)]
     listed = [each for each in found if each.status is Status.ACCEPTED]
-    return _fragment("exclusions", found=listed, number=number)
+    return _fragment("exclusions", found=listed, number=number, faces=None if number else face_list(requests))
+
+
+def face_list(requests: Requests) -> dict[str, Any]:
+    """How many faces the list holds, how sure a match must be therefore, and what that is expected to cost."""
+    people, photos = requests.listed_faces()
+    cosine = face_threshold(photos, settings.false_exclusions_per_million())
+    reviewed = review_threshold(photos, cosine, settings.reviews_per_day() / settings.crawled_faces_per_day())
+    return {
+        "people": people,
+        "photos": photos,
+        "cosine": cosine,
+        "review_cosine": reviewed,
+        "wrong_per_million": 1e6 * false_share(photos, cosine),
+        "wanted_per_million": settings.false_exclusions_per_million(),
+        "reviews_per_million": 1e6 * (false_share(photos, reviewed) - false_share(photos, cosine)),
+    }
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ VARIABLES: dict[str, Any] = {
     "ENGINE_NAME": {"Ref": "EngineName"},
     "SUPPORT_ADDRESS": {"Ref": "SupportAddress"},
     "FALSE_EXCLUSIONS_PER_MILLION": {"Ref": "FalseExclusionsPerMillion"},
+    "REVIEWS_PER_DAY": {"Ref": "ReviewsPerDay"},
+    "CRAWLED_FACES_PER_DAY": {"Ref": "CrawledFacesPerDay"},
     "HIT_SHARE_ALARM_PERCENT": {"Ref": "HitShareAlarmPercent"},
     "RECEIPTS_QUEUE_ARN": {"Fn::GetAtt": ["Receipts", "Arn"]},
 }
@@ -60,6 +62,8 @@ def test_a_lookup_is_told_of_the_exclusions_alone() -> None:
         "POWERTOOLS_SERVICE_NAME",
         "EXCLUSIONS_TABLE",
         "FALSE_EXCLUSIONS_PER_MILLION",
+        "REVIEWS_PER_DAY",
+        "CRAWLED_FACES_PER_DAY",
         "HIT_SHARE_ALARM_PERCENT",
     }
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import boto3
+import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, settings
@@ -30,7 +31,7 @@ from optout.errors import (
     StateConflict,
     TooManyPhotos,
 )
-from optout.exclusions.log import CurrentList, ExclusionLog, Version
+from optout.exclusions.log import CurrentList, ExclusionLog, Version, to_attributes
 from optout.fingerprint import Fingerprint
 from optout.requests import MAX_PHOTOS, Answers, Kind, Letter, OptOutRequest, Photo, Revocation, SeenFace, Status, Step
 from optout.settings import aws
@@ -98,9 +99,35 @@ def test_a_draft_comes_back_as_it_was_written(requests: Requests) -> None:
 
 def test_a_photo_comes_back_as_it_was_seen(requests: Requests) -> None:
     draft = requests.create_draft(Kind.FACE, ANSWERS, "hash", NOW)
-    photo = replace(PHOTO, faces=(FACE, FACE), face_model="sface", chosen_face=1)
+    photo = replace(PHOTO, faces=(FACE, FACE), face_model="sface", chosen_face=1, face_problem="too_small")
     requests.add_photo(draft.id, photo, NOW)
     assert requests.photos(draft.id) == [photo]
+
+
+def test_a_photo_recorded_before_problems_of_faces_were_still_comes_back(requests: Requests) -> None:
+    draft = requests.create_draft(Kind.FACE, ANSWERS, "hash", NOW)
+    requests.add_photo(draft.id, replace(PHOTO, faces=(), face_problem="too_small"), NOW)
+    requests._client.update_item(
+        TableName=requests._table,
+        Key=to_attributes({"pk": f"case#{draft.id}", "sk": f"photo#{PHOTO.ticket}"}),
+        UpdateExpression="REMOVE face_problem",
+    )
+    assert requests.photos(draft.id) == [replace(PHOTO, faces=())]
+
+
+def test_the_faces_in_force_are_counted_and_no_others(requests: Requests) -> None:
+    answers = replace(ANSWERS, biometric_consent="I agree")
+    before = requests.listed_faces()
+    for photos, step in ((2, Step.ACCEPT), (1, Step.ACCEPT), (1, Step.REJECT), (1, None)):
+        draft = requests.create_draft(Kind.FACE, answers, "hash", NOW)
+        for place in range(photos):
+            seen = replace(PHOTO, ticket=f"t{place}", faces=(FACE,), face_model="sface", chosen_face=0)
+            requests.add_photo(draft.id, seen, NOW)
+        case = requests.confirm(draft.id, NOW)
+        if step is not None:
+            requests.decide(case.id, decision(step, decision_id=case.id), None, NOW)
+    requests.decide(confirmed(requests).id, decision(Step.ACCEPT, decision_id="picture"), None, NOW)
+    assert tuple(np.subtract(requests.listed_faces(), before)) == (2, 3)
 
 
 def test_photos_stay_in_the_order_of_upload(requests: Requests) -> None:

@@ -18,6 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from optout.decisions import AcceptReason, RejectReason, RevokeReason
+from optout.exclusions.face_rates import face_threshold, false_share
 from optout.requests import Answers, Kind, MailTrouble, OptOutRequest, Photo, SeenFace, Status, Step, new_ticket
 from optout.store import Requests
 from optout.web.console import EVENTS, MAIL_TROUBLES
@@ -497,6 +498,23 @@ def test_each_view_shows_the_cases_that_are_in_it(requests: Requests, call: Call
         "rejected": set(),
     }
     assert call("GET", "/requests?view=draft").status == 400
+
+
+def test_the_list_says_how_many_faces_it_has_how_sure_a_match_must_be_and_what_that_costs(
+    requests: Requests, call: Call
+) -> None:
+    answers = replace(ANSWERS, biometric_consent="I agree")
+    people, photos = requests.listed_faces()
+    seen = [photo(faces=(FACE,), face_model="m", chosen_face=0) for _ in range(2)]
+    case = confirmed(requests, answers, Kind.FACE, *seen)
+    call("POST", f"/requests/{case.id}/decision", decision(case))
+    assert requests.listed_faces() == (people + 1, photos + 2)
+    said = call("GET", "/exclusions").text
+    assert f"{photos + 2} photos" in said
+    cosine = face_threshold(photos + 2)
+    assert f"cosine {cosine:.3f} on" in said
+    assert f"{1e6 * false_share(photos + 2, cosine):.3g} of a million crawled faces, 1000 allowed" in said
+    assert "about 100 strangers of a million" in said
 
 
 def test_the_list_shows_what_is_in_force_and_nothing_else(requests: Requests, call: Call) -> None:
