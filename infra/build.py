@@ -33,9 +33,9 @@ LARGEST = 262_144_000
 LARGEST_PAGE = 60_000_000
 PAGES = ("Submit", "Decide", "Notify")
 
-# What boto3 is asked for (see `optout.settings.aws`); the descriptions of the 400 other services are 22 MB.
+# What boto3 is asked for (see `optout.settings.aws`); the descriptions of the 400 other services are 17 MB.
 AWS_SERVICES = ("dynamodb", "s3", "secretsmanager", "sesv2", "sqs")
-# Babel knows a thousand locales in 31 MB; pages and letters speak English.
+# Babel knows a thousand locales in 30 MB; pages and letters speak English.
 LOCALES = ("root", "en")
 
 # Of a wheel, what is left out; the first pattern that fits decides, `keep` before `drop`. Matched on the whole path.
