@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -97,6 +98,7 @@ class Callers:
     """Every identity as the headers that it sends."""
 
     running: Running
+    http: httpx.Client
     tokens: dict[str, str]
 
     def headers(self, identity: str, method: str, path: str, body: bytes) -> dict[str, str]:
@@ -112,9 +114,8 @@ class Callers:
     def status(self, identity: str, operation: Operation) -> int:
         path = operation.path.format(draft="A" * 22, ticket="B" * 22, id="C" * 22, token="no-token", file="site.css")
         body = b'{"items": []}' if operation.method == "POST" else b""
-        with self.running.http() as http:
-            headers = self.headers(identity, operation.method, path, body)
-            return http.request(operation.method, path, content=body, headers=headers).status_code
+        headers = self.headers(identity, operation.method, path, body)
+        return self.http.request(operation.method, path, content=body, headers=headers).status_code
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,7 @@ def callers(embedded_aws: EmbeddedAws) -> Callers:
     time.sleep(max(0.0, claims(expired)["exp"] + 1 - time.time()))
     return Callers(
         running,
+        running.http(),
         {
             "a reviewer": reviewer,
             "a reviewer of another pool": other.token("carla"),
