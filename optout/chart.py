@@ -11,7 +11,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 _WIDTH, _HEIGHT = 900, 560
-_LEFT, _RIGHT, _TOP, _BOTTOM = 90, 30, 60, 70
+# On the right there is room for the names of the curves.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 90, 200, 60, 70
 # Told apart also by those who see few colours (Okabe and Ito).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _TICKS = 6
@@ -19,7 +20,8 @@ _TICKS = 6
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: its name, its points, whether it is dashed (a fit, not a measurement) or drawn as dots only."""
+    """One curve: its name (without one it is not in the key), its points, whether it is dashed (a fit, not a
+    measurement) or drawn as dots only."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -58,9 +60,10 @@ def draw(path: Path, title: str, across: str, up: str, lines: Sequence[Line], *,
                 pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
         else:
             _polyline(pen, placed, colour, line.dashed)
-        top = _TOP + 10 + 20 * number
-        pen.line((_WIDTH - 270, top, _WIDTH - 245, top), colour, 3)
-        pen.text((_WIDTH - 238, top), line.name, "black", small, anchor="lm")
+        if line.name:
+            top = _TOP + 10 + 20 * number
+            pen.line((_WIDTH - _RIGHT + 15, top, _WIDTH - _RIGHT + 40, top), colour, 3)
+            pen.text((_WIDTH - _RIGHT + 47, top), line.name, "black", small, anchor="lm")
     image.save(path, "PNG", optimize=True)
 
 

@@ -32,6 +32,19 @@ def disagreeing(photos: Sequence[Photo]) -> list[tuple[int, int]]:
     ]
 
 
+def alike(photos: Sequence[Photo], others: Sequence[Photo]) -> bool | None:
+    """Whether some chosen face of one case is that of some photo of another; None when they cannot be compared."""
+    own = [(photo.own_face, photo.face_model) for photo in photos if photo.own_face is not None]
+    theirs = [(photo.own_face, photo.face_model) for photo in others if photo.own_face is not None]
+    cosines = [
+        cosine(one.embedding, other.embedding)
+        for one, model in own
+        for other, other_model in theirs
+        if one is not None and other is not None and model == other_model
+    ]
+    return max(cosines) >= FACES_AGREE if cosines else None
+
+
 def people(photos: Sequence[Photo]) -> int:
     """How many different people the chosen faces of these photos show at least: faces that are alike, directly or by
     way of another, count as one."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from optout.exclusions.face_rates import FACES_AGREE
 from optout.fingerprint import FACE_MODEL, Fingerprint
-from optout.likeness import cosine, disagreeing, people
+from optout.likeness import alike, cosine, disagreeing, people
 from optout.requests import Photo, SeenFace
 from tests.pictures import picture
 
@@ -59,6 +59,14 @@ def test_faces_alike_by_way_of_another_are_one_person() -> None:
     first, between, last = (photo(vector.tobytes()) for vector in around)
     assert people([first, last]) == 2
     assert people([first, last, between]) == 1
+
+
+def test_two_cases_show_the_same_face_or_cannot_be_compared() -> None:
+    one, two, stranger = of("obama.jpg"), of("obama2.jpg"), of("biden.jpg")
+    assert alike([one], [stranger, two]) is True
+    assert alike([one, two], [stranger]) is False
+    assert alike([one], []) is None
+    assert alike([one], [replace(two, face_model="another")]) is None
 
 
 def test_it_needs_no_numpy() -> None:
