@@ -42,6 +42,7 @@ from optout.errors import (
     Unavailable,
 )
 from optout.exclusions.face_rates import face_threshold, false_share, review_threshold
+from optout.likeness import alike, disagreeing
 from optout.requests import (
     TRANSITIONS,
     Actor,
@@ -49,6 +50,7 @@ from optout.requests import (
     MailTrouble,
     OptOutRequest,
     Photo,
+    RelatedCase,
     Revocation,
     Status,
     Step,
@@ -57,6 +59,9 @@ from optout.store import Photos, Requests
 from optout.web import wording
 
 GROUP = "reviewers"
+
+# Related cases whose faces one page compares: each is a read of its photos.
+_COMPARED = 20
 
 # A third of the shortest promise, 72 hours for a face: what is not looked at today will be late.
 DUE_SOON = timedelta(hours=24)
@@ -318,12 +323,14 @@ def _case(
     app: APIGatewayRestResolver, requests: Requests, request: OptOutRequest, now: datetime, notice: str = ""
 ) -> Response[str]:
     photos = requests.photos(request.id)
+    related = requests.related(request, photos)
     name = _signed_in(app)
     return _fragment(
         "case",
         request=request,
         photos=photos,
-        related=requests.related(request, photos),
+        related=related,
+        signals=face_signals(requests, request, photos, related),
         history=requests.history(request.id),
         reviewer=name,
         steps=_steps(request, name),
@@ -340,6 +347,32 @@ def _case(
         due_rule=wording.due_rule,
         max_text=MAX_TEXT,
     )
+
+
+def face_signals(
+    requests: Requests, request: OptOutRequest, photos: list[Photo], related: list[RelatedCase]
+) -> list[str]:
+    """What about the faces of a case asks for a second look: somebody else's face may be opted out. Compares with the
+    related cases only, of which a page looks at twenty."""
+    if request.kind is not Kind.FACE:
+        return []
+    faces = [(each, alike(photos, requests.photos(each.id))) for each in related[:_COMPARED] if each.kind is Kind.FACE]
+    cases = {
+        "The same face is on the list already by": [
+            each for each, same in faces if same and each.status is Status.ACCEPTED
+        ],
+        "The same face is also asked for in": [
+            each for each, same in faces if same and each.status is not Status.ACCEPTED
+        ],
+        "The same address asks for another face in": [
+            each for each, same in faces if same is False and "address" in each.same
+        ],
+        "The same photo came from another address in": [each for each in related if "address" not in each.same],
+    }
+    disagree = wording.photos_disagree(disagreeing(photos))
+    return [disagree] * bool(disagree) + [
+        f"{sentence} {', '.join(each.number for each in found)}." for sentence, found in cases.items() if found
+    ]
 
 
 def _steps(request: OptOutRequest, name: str) -> dict[str, str]:

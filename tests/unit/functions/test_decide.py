@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -498,6 +499,41 @@ def test_each_view_shows_the_cases_that_are_in_it(requests: Requests, call: Call
         "rejected": set(),
     }
     assert call("GET", "/requests?view=draft").status == 400
+
+
+def test_a_reviewer_is_told_what_about_the_faces_asks_for_a_second_look(requests: Requests, call: Call) -> None:
+    answers = replace(ANSWERS, biometric_consent="I agree")
+    vectors = [struct.pack("<128f", *([0.0] * place + [1.0] + [0.0] * (127 - place))) for place in (0, 1)]
+    hers, his = (
+        photo(faces=(replace(FACE, embedding=vector),), face_model="m", chosen_face=0, picture=f"{place:064x}")
+        for place, vector in enumerate(vectors, uuid4().int)
+    )
+    hash_ = f"hash-{uuid4()}"
+
+    def ask(email_hash: str, *photos: Photo) -> OptOutRequest:
+        now = datetime.now(UTC)
+        made = requests.create_draft(Kind.FACE, answers, email_hash, now)
+        for each in photos:
+            requests.add_photo(made.id, replace(each, ticket=new_ticket()), now)
+        return requests.confirm(made.id, now)
+
+    def signals(case: OptOutRequest) -> list[str]:
+        return re.findall(r"Look twice</span> ([^<]+)</p>", call("GET", f"/requests/{case.id}").body)
+
+    first = ask(hash_, hers)
+    assert signals(first) == []
+    call("POST", f"/requests/{first.id}/decision", decision(first))
+    again_hers, other = ask(hash_, hers), ask(hash_, his)
+    stranger = ask(f"hash-{uuid4()}", hers)
+    assert signals(again_hers) == [
+        f"The same face is on the list already by {first.number}.",
+        f"The same face is also asked for in {stranger.number}.",
+        f"The same address asks for another face in {other.number}.",
+        f"The same photo came from another address in {stranger.number}.",
+    ]
+    assert signals(ask(f"hash-{uuid4()}", replace(hers, picture="1" * 64), replace(his, picture="2" * 64))) == [
+        "Photos 1 and 2 do not seem to show the same person."
+    ]
 
 
 def test_the_list_says_how_many_faces_it_has_how_sure_a_match_must_be_and_what_that_costs(
