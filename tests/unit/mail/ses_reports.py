@@ -1,4 +1,4 @@
-"""Reports as SES publishes them through EventBridge (SES Developer Guide, "Examples of event data"), shortened a little.
+"""Reports as SES publishes them through EventBridge (SES Developer Guide, "Examples of event data"), shortened.
 
 They hold what must never be logged: the address, the subject, the mail server's answer.
 """
