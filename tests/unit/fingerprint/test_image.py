@@ -251,7 +251,7 @@ def test_a_file_without_its_last_bytes_is_damaged(form: str) -> None:
         ('\ufeff<?xml version="1.0"?><svg/>'.encode("utf-16-le"), "svg"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "pdf"),
         (b"\r\n  %PDF-1.4", "pdf"),
-        (gzip.compress(b"<svg/>"), "not_a_picture"),
+        (gzip.compress(b"<svg/>", mtime=0), "not_a_picture"),
     ],
 )
 def test_what_is_no_accepted_picture_is_named(data: bytes, code: str) -> None:
