@@ -20,6 +20,7 @@
     ├── DecisionTooLarge       more signals than one log item holds
     └── Unavailable            we cannot answer surely now; ask again
         ├── NotFresh           the exclusion list is behind what was asked for
+        ├── IndexDamaged       a saved index is cut off, changed or of an unknown version
         └── HeadContended      too many decisions at this moment
 
 `optout.http` maps each to a status and a sentence; nothing matches on error text.
@@ -129,6 +130,10 @@ class Unavailable(OptOutError):
 
 class NotFresh(Unavailable):
     """The exclusion list could not be brought up to the version that the answer needs."""
+
+
+class IndexDamaged(Unavailable):
+    """A saved index is cut off, was changed, or is of a version not known here. Nothing is answered from it."""
 
 
 class HeadContended(Unavailable):

@@ -1,72 +1,621 @@
-"""Finding what is near, exactly: a full scan over growing arrays.
+"""Finding 256-bit codes by the number of bits that differ, exactly and without reading all of them.
 
-Rows are never moved; a removed row stays as a tombstone that no search returns, and its place is used again.
+How the search works
+--------------------
+A code is 16 bands of 16 bits. Every code is listed 16 times, once by the value of each band, so the codes that share a
+band's value lie side by side (multi-index hashing, Norouzi, Punjani & Fleet, CVPR 2012). With each listing goes a copy
+of the code's *next* band (after the last comes the first), so most candidates fall without their code being read.
+
+Claim. Let d_0 .. d_15 be the differing bits per band and d_0 + .. + d_15 <= r. Then for some band i both
+d_i <= r // 16 and d_i + d_(i+1 mod 16) <= 2 * r // 16.
+
+Proof (the cycle lemma; Qin & Xiao, "Pigeonring", VLDB 2018). Let x_i = d_i - r / 16, so that their sum is <= 0, and
+P_k = x_0 + .. + x_(k-1). Start at the i in 0..15 where P_i is greatest. Going l <= 16 steps from i sums up to
+P_(i+l) - P_i while i + l <= 15, which is <= 0 by the choice of i. Past the end it is P_16 + P_(i+l-16) - P_i, and both
+P_16 <= 0 and P_(i+l-16) - P_i <= 0. So for every l the next l bands hold at most l * r / 16 bits; take l = 1 and 2.
+They are whole numbers, so the bound may be rounded down.
+
+So a search for r = 31 looks up each band's value and its 16 neighbours at one bit: 17 * 16 = 272 lists, where a
+candidate passes if its next band differs by <= 3 bits, <= 2 in the lists of neighbours; who passes is measured in full.
+No code within r is missed and none beyond r is returned. For r = 32 one more bit would be needed (sixteen bands of two
+bits each), and r // 16 = 2 grants it: 137 * 16 lists up to r = 47, 697 * 16 up to 63. Beyond, and wherever the lists
+would cost more than reading everything (few codes, wide radius), all codes are compared.
+
+Crowds. Thousands of near-duplicates share their bands, so a search near them would walk the same codes in band after
+band. They are taken out of the lists and kept apart with one centre c. By the triangle inequality a code m with
+|d(q, c) - d(m, c)| > r is not within r of q: that decides a whole crowd by one comparison unless the query is close,
+and then only the members at a fitting distance from the centre are compared, nearest to the centre first.
+
+File format (`save`, `open`), little-endian, version 1: one header page of 4,096 bytes, then the sections in the order
+of `_SECTIONS`, each starting on a page of 4,096 bytes and padded with zeros.
+
+    0     8   magic "OPTOUTHX"
+    8     4   format version, 1
+    12    4   zero
+    16    8   number of rows
+    24    8   size of the file
+    32    48  each section: offset, bytes (8 each), SHA-256 with its padding (32)
+    4064  32  SHA-256 of the header's first 4,064 bytes
+
+Removed rows keep their number; their codes are written as zeros.
 """
 
 from __future__ import annotations
 
+import hashlib
+import struct
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from itertools import combinations
+from math import comb
+from pathlib import Path
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-_WORDS = 4  # 256 bits
+from optout.errors import IndexDamaged
+from optout.fingerprint.pdq import PDQ_RADIUS
+
+Words = NDArray[np.uint64]  # (n, 4): codes of 256 bits
+Hits = tuple[NDArray[np.int64], NDArray[np.int64]]  # numbers of queries and rows, pairwise
+Measured = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # and their distances
+
 _FIRST_ROWS = 64
+_BANDS = 16
+_VALUES = 1 << 16
+_NEXT = np.append(np.arange(1, _BANDS), 0)
+# The newest codes are compared one by one: 2,048 cost a search 5 us more, and listing them less often pays for itself.
+_NEWEST = 2048
+# From here the added codes join the base. A snapshot is made long before: compaction keeps them below 100,000.
+_ADDED = 1 << 17
+# One list looked up costs as much as comparing so many codes; below 3,264 codes lists do not pay for radius 31.
+_LOOKUP_COST = 12
+# Entries of lists, and codes in a scan, looked at together: half of a second-level cache.
+_TOGETHER = 1 << 17
+_BLOCK = 16  # a usual one
+# A list this much longer than the average is a crowd's; shorter ones cost no more than a few usual searches.
+_CROWDED = 32
+_CROWD = 1024
+_CROWD_BANDS = 6
+_CROWD_SPREAD = 40
+_CROWDS = 256
+
+_PAGE = 4096
+_MAGIC = b"OPTOUTHX"
+_VERSION = 1
+_SECTIONS: dict[str, np.dtype[np.generic]] = {
+    "words": np.dtype("<u8"),  # (rows, 4)
+    "live": np.dtype("u1"),  # one bit per row, most significant first
+    "starts": np.dtype("<u4"),  # (16 * 65536 + 1): where the list of each band's value begins; empty without lists
+    "rows": np.dtype("<u4"),  # the lists, one after the other
+    "following": np.dtype("<u2"),  # of each listed row the next band; each list filled up to whole blocks
+    "crowd_rows": np.dtype("<u4"),  # crowd by crowd, nearest to the centre first
+    "crowd_sizes": np.dtype("<u4"),
+}
 
 
-class _Rows:
-    """Row numbers for a growing array, freed ones first."""
+class Matches(NamedTuple):
+    """Pairs of a query and a stored code within the radius, by query and row."""
 
-    def __init__(self) -> None:
-        self.live: NDArray[np.bool_] = np.zeros(_FIRST_ROWS, dtype=bool)
-        self.end = 0
-        self._free: list[int] = []
-
-    def take(self) -> int:
-        if self._free:
-            row = self._free.pop()
-        else:
-            row = self.end
-            self.end += 1
-            if row == len(self.live):
-                self.live = np.concatenate([self.live, np.zeros_like(self.live)])
-        self.live[row] = True
-        return row
-
-    def free(self, row: int) -> None:
-        if not self.live[row]:
-            raise KeyError(row)
-        self.live[row] = False
-        self._free.append(row)
-
-    def __len__(self) -> int:
-        return self.end - len(self._free)
+    query: NDArray[np.int64]
+    row: NDArray[np.int64]
+    distance: NDArray[np.int64]
 
 
 class HammingIndex:
-    """256-bit codes, found by the number of bits that differ."""
+    """256-bit codes, found by the number of bits that differ. One writer, any number of readers between writes.
+
+    Three layers: the base (built or opened at once, never changed), what was added since, both listed by bands, and the
+    newest few, compared one by one. Row numbers run through all of them.
+    """
+
+    _base: Words
+    _base_lists: _Lists | None
+    _added: Words
+    _added_lists: _Lists | None
+    _listed: int  # places of `_added` that there were when its lists were made
+    _newest: Words  # (4, n)
+    _newest_rows: NDArray[np.int64]
+    _newest_at: dict[int, int]  # row -> its place among the newest
+    _live: NDArray[np.bool_]
+    _end: int  # rows given out so far
+    _free: list[int]  # removed rows above the base, given out again first
+    _count: int
+    _base_count: int  # live rows when the base was made
 
     def __init__(self) -> None:
-        self._rows = _Rows()
-        self._words: NDArray[np.uint64] = np.zeros((_FIRST_ROWS, _WORDS), dtype=np.uint64)
+        self._rebase(np.zeros((0, 4), dtype=np.uint64), np.zeros(0, dtype=bool), None)
+
+    @classmethod
+    def build(cls, codes: NDArray[np.uint8]) -> HammingIndex:
+        """An index of the codes (n, 32), in rows 0 .. n - 1."""
+        index = cls()
+        words = _as_words(codes).copy()
+        index._rebase(words, np.ones(len(words), dtype=bool), _Lists.of(words, np.arange(len(words))))
+        return index
+
+    @classmethod
+    def open(cls, path: Path, *, verify: bool = True) -> HammingIndex:
+        """A saved index, mapped into memory and read as it is needed.
+
+        `verify=False` reads only the header, for a file whose digest the caller has just checked.
+        Raises IndexDamaged when the file is cut off, changed, or of a version that is not known here.
+        """
+        sections = _read(path, verify=verify)
+        words = sections["words"].reshape(-1, 4)
+        live = np.unpackbits(sections["live"], count=len(words)).astype(bool)
+        lists = None
+        if len(sections["starts"]):
+            lists = _Lists(words, *(sections[name] for name in list(_SECTIONS)[2:]))
+        index = cls()
+        index._rebase(words, live, lists)
+        return index
+
+    def save(self, path: Path) -> None:
+        """Write everything to one file, which `open` maps. Row numbers stay; codes of removed rows are not in it."""
+        words, live, lists = self._folded()
+        words[~live] = 0
+        parts: dict[str, NDArray[Any]] = {"words": words, "live": np.packbits(live)}
+        for name in list(_SECTIONS)[2:]:
+            parts[name] = np.zeros(0) if lists is None else getattr(lists, name)
+        _write(path, len(words), {name: parts[name].astype(kind, copy=False) for name, kind in _SECTIONS.items()})
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._count
 
     def add(self, code: bytes) -> int:
         """Store 32 bytes; returns the row that searches will name."""
-        row = self._rows.take()
-        if row >= len(self._words):
-            self._words = np.concatenate([self._words, np.zeros_like(self._words)])
-        self._words[row] = np.frombuffer(code, dtype=np.uint64)
+        if len(self._newest_at) == _NEWEST:
+            self._list_added()
+        row = self._free.pop() if self._free else self._end
+        if row == self._end:
+            self._end += 1
+        if row >= len(self._live):
+            self._live = np.concatenate([self._live, np.zeros_like(self._live)])
+        place = row - len(self._base)
+        if place >= len(self._added):
+            self._added = np.concatenate([self._added, np.zeros_like(self._added)])
+        # Lists may still name this row for a code removed before. That does no harm: what is measured is this code.
+        self._added[place] = np.frombuffer(code, dtype=np.uint64)
+        at = len(self._newest_at)
+        self._newest[:, at] = self._added[place]
+        self._newest_rows[at] = row
+        self._newest_at[row] = at
+        self._live[row] = True
+        self._count += 1
         return row
 
     def remove(self, row: int) -> None:
         """Raises KeyError when the row holds nothing."""
-        self._rows.free(row)
+        if not 0 <= row < self._end or not self._live[row]:
+            raise KeyError(row)
+        self._live[row] = False
+        self._count -= 1
+        if row >= len(self._base):
+            self._free.append(row)
+        at = self._newest_at.pop(row, None)
+        if at is not None and at != len(self._newest_at):
+            last = len(self._newest_at)
+            self._newest[:, at] = self._newest[:, last]
+            moved = int(self._newest_rows[last])
+            self._newest_rows[at] = moved
+            self._newest_at[moved] = at
+
+    def any_match(self, codes: NDArray[np.uint8], radius: int = PDQ_RADIUS) -> NDArray[np.int64]:
+        """For each code (n, 32) the row of one stored code at most `radius` bits away, or -1: is it there at all?
+
+        Looks no further for a code once it has a witness. Removed rows are none.
+        """
+        queries = _as_words(codes)
+        witness = np.full(len(queries), -1, dtype=np.int64)
+        for query, row, _ in self._hits(queries, radius, witness):
+            witness[query] = row
+        return witness
+
+    def matches(self, codes: NDArray[np.uint8], radius: int = PDQ_RADIUS) -> Matches:
+        """Every stored code at most `radius` bits away from each of the codes (n, 32)."""
+        hits = list(self._hits(_as_words(codes), radius, None))
+        query = np.concatenate([np.zeros(0, dtype=np.int64), *(hit[0] for hit in hits)])
+        row = np.concatenate([np.zeros(0, dtype=np.int64), *(hit[1] for hit in hits)])
+        distance = np.concatenate([np.zeros(0, dtype=np.int64), *(hit[2] for hit in hits)])
+        # A code is met once in every list that it shares with the query.
+        _, once = np.unique(query * max(1, self._end) + row, return_index=True)
+        return Matches(query[once], row[once], distance[once])
 
     def within(self, code: bytes, radius: int) -> list[tuple[int, int]]:
-        """(row, distance) of every stored code at most `radius` bits away, in no order."""
-        end = self._rows.end
-        different = self._words[:end] ^ np.frombuffer(code, dtype=np.uint64)
-        distances = np.bitwise_count(different).sum(axis=1, dtype=np.int32)
-        rows = np.flatnonzero((distances <= radius) & self._rows.live[:end])
-        return [(int(row), int(distances[row])) for row in rows]
+        """(row, distance) of every stored code at most `radius` bits away, by row."""
+        found = self.matches(np.frombuffer(code, dtype=np.uint8)[None], radius)
+        return list(zip(found.row.tolist(), found.distance.tolist(), strict=True))
+
+    def _hits(self, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Measured]:
+        """What is within the radius, maybe more than once; of no more interest are queries that have a `witness`."""
+        newest = self._newest[:, : len(self._newest_at)].T
+        layers = [(0, self._base, len(self._base), self._base_lists)]
+        if self._listed:
+            layers.append((len(self._base), self._added, self._listed, self._added_lists))
+        columns = max(1, _TOGETHER // _BLOCK // _lookups(radius) * _BANDS)
+        step = columns if len(queries) * _BANDS > columns else max(1, len(queries))
+        for first in range(0, len(queries), step):
+            part = queries[first : first + step]
+            known = None if witness is None else witness[first : first + step]
+            for query, at in _scan(newest, part, radius, known):
+                yield first + query, self._newest_rows[at], _distance(part[query], newest[at])
+            listed = []
+            for layer in layers:
+                offset, words, end, lists = layer
+                if lists is not None and lists.pay(radius):
+                    listed.append((offset, words, lists))
+                    candidates = lists.crowded(part, radius, known)
+                else:
+                    candidates = _scan(words[:end], part, radius, known)
+                yield from self._measured(first, part, radius, offset, words, candidates)
+            if not listed:
+                continue
+            # Few queries: all bands at once. Many: band by band, since the lists of one band stay in the cache.
+            bands = max(1, min(_BANDS, columns // len(part)))
+            who = None
+            for band in range(0, _BANDS, bands):
+                if band and known is not None and (known >= 0).any():
+                    who = np.flatnonzero(known < 0)
+                probes = _Probes(part, who, radius, range(band, min(band + bands, _BANDS)))
+                for offset, words, lists in listed:
+                    yield from self._measured(first, part, radius, offset, words, lists.candidates(probes, known))
+
+    def _measured(
+        self, first: int, part: Words, radius: int, offset: int, words: Words, candidates: Iterator[Hits]
+    ) -> Iterator[Measured]:
+        """Those of the candidates that are near and were not removed."""
+        for query, place in candidates:
+            distance = _distance(part.take(query, axis=0), words.take(place, axis=0))
+            near = np.flatnonzero(distance <= radius)
+            if len(near):
+                near = near[self._live[place[near] + offset]]
+                if len(near):
+                    yield first + query[near], place[near] + offset, distance[near]
+
+    def _list_added(self) -> None:
+        """List the newest by their bands; when many were added, make them part of the base."""
+        self._newest_at.clear()
+        self._listed = self._end - len(self._base)
+        if self._listed >= _ADDED:
+            self._rebase(*self._folded())
+            return
+        members = np.flatnonzero(self._live[len(self._base) : self._end])
+        self._added_lists = _Lists.of(self._added, members)
+
+    def _folded(self) -> tuple[Words, NDArray[np.bool_], _Lists | None]:
+        """Codes, live rows and lists as of now, in one layer."""
+        live = self._live[: self._end].copy()
+        words = np.concatenate([self._base, self._added[: self._end - len(self._base)]])
+        if self._end == len(self._base) and self._count == self._base_count:
+            return words, live, self._base_lists
+        return words, live, _Lists.of(words, np.flatnonzero(live))
+
+    def _rebase(self, words: Words, live: NDArray[np.bool_], lists: _Lists | None) -> None:
+        """Start anew on this base, with nothing added to it."""
+        self._base, self._base_lists = words, lists
+        self._added = np.zeros((_FIRST_ROWS, 4), dtype=np.uint64)
+        self._added_lists = None
+        self._listed = 0
+        self._newest = np.zeros((4, _NEWEST), dtype=np.uint64)
+        self._newest_rows = np.zeros(_NEWEST, dtype=np.int64)
+        self._newest_at = {}
+        self._live = np.concatenate([live, np.zeros(_FIRST_ROWS, dtype=bool)])
+        self._end = len(words)
+        self._free = []
+        self._count = self._base_count = int(np.count_nonzero(live))
+
+
+class _Lists:
+    """Rows listed by each band's value, crowds apart. Searches give candidates, to be measured and to be live."""
+
+    def __init__(
+        self,
+        words: Words,
+        starts: NDArray[np.uint32],
+        rows: NDArray[np.uint32],
+        following: NDArray[np.uint16],
+        crowd_rows: NDArray[np.uint32],
+        crowd_sizes: NDArray[np.uint32],
+    ) -> None:
+        self.starts, self.rows, self.following = starts, rows, following
+        self.crowd_rows, self.crowd_sizes = crowd_rows, crowd_sizes
+        self._bits = _block_bits(len(rows))
+        self._blocks = following.reshape(-1, 1 << self._bits)
+        self._first_blocks = _first_blocks(starts, self._bits)
+        self._crowds = [
+            _Crowd(words[members], members)
+            for members in np.split(crowd_rows.astype(np.int64), np.cumsum(crowd_sizes)[:-1])
+            if len(members)
+        ]
+        self._centres = np.array([crowd.centre for crowd in self._crowds], dtype=np.uint64).reshape(-1, 4)
+        self._spreads = np.array([crowd.spread for crowd in self._crowds], dtype=np.int64)
+
+    @classmethod
+    def of(cls, words: Words, members: NDArray[np.int64]) -> _Lists | None:
+        """Lists of these rows, or None where they are so few that comparing all is faster."""
+        if len(members) <= _lookups(PDQ_RADIUS) * _LOOKUP_COST:
+            return None
+        listed = _listed(words, members)
+        crowds = _crowds(words, members, *listed[:2])
+        if crowds:
+            apart = np.zeros(len(words), dtype=bool)
+            apart[np.concatenate(crowds)] = True
+            listed = _listed(words, members[~apart[members]])
+        crowd_rows = np.concatenate([np.zeros(0, dtype=np.uint32), *crowds]).astype(np.uint32)
+        return cls(words, *listed, crowd_rows, np.array([len(crowd) for crowd in crowds], dtype=np.uint32))
+
+    def pay(self, radius: int) -> bool:
+        """Whether looking up is faster than comparing all."""
+        mean = len(self.rows) / _BANDS / _VALUES
+        lookups = _lookups(radius) * max(1.0, mean / (1 << self._bits))
+        return lookups * _LOOKUP_COST < len(self.rows) / _BANDS + len(self.crowd_rows)
+
+    def candidates(self, probes: _Probes, witness: NDArray[np.int64] | None) -> Iterator[Hits]:
+        """Queries and rows that may be within the radius, some of them repeatedly; crowds apart."""
+        first_block = self._first_blocks.take(probes.lists)
+        blocks = self._first_blocks.take(probes.lists + 1)
+        blocks -= first_block
+        which = np.repeat(probes.numbers, blocks)
+        # Blocks of one list lie side by side: what is read at place n is n plus how far its list's first is from there.
+        first_block -= blocks.cumsum()
+        first_block += blocks
+        at = first_block.take(which)
+        at += np.arange(len(which))
+        together = _TOGETHER >> self._bits
+        for first in range(0, len(at), together):
+            some, places = which[first : first + together], at[first : first + together]
+            if first and witness is not None:
+                wanted = np.flatnonzero(witness[probes.query(some)] < 0)
+                some, places = some[wanted], places[wanted]
+            query, row = self._passing(probes, some, places)
+            if len(query):
+                yield query, row
+
+    def _passing(self, probes: _Probes, which: NDArray[np.int64], at: NDArray[np.int64]) -> Hits:
+        """What passes by its next band, in these blocks of these lists."""
+        next_bands = self._blocks.take(at, axis=0)
+        next_bands ^= probes.following.take(probes.column.take(which))[:, None]
+        differing = np.bitwise_count(next_bands)
+        passes = differing <= probes.allowed[-1]
+        begin = 0
+        for end, allowed in zip(which.searchsorted(probes.ends[:-1]), probes.allowed, strict=False):
+            np.less_equal(differing[begin:end], allowed, out=passes[begin:end])
+            begin = end
+        hit = np.flatnonzero(passes)
+        block = hit >> self._bits
+        number = which.take(block)
+        probed = probes.lists.take(number)
+        place = at.take(block) - self._first_blocks.take(probed)
+        place <<= self._bits
+        place += self.starts.take(probed)
+        place += hit & ((1 << self._bits) - 1)
+        # What fills up the last block of a list names rows of the next lists: candidates like any others.
+        return probes.query(number), self.rows.take(place, mode="clip").astype(np.int64)
+
+    def crowded(self, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Hits]:
+        """Queries and rows of crowds within the radius."""
+        if not self._crowds:
+            return
+        distances = np.bitwise_count(queries[:, None] ^ self._centres).sum(axis=2, dtype=np.int64)
+        for query, crowd in zip(*np.nonzero(distances <= radius + self._spreads), strict=True):
+            if witness is None or witness[query] < 0:
+                for rows in self._crowds[crowd].around(queries[query], distances[query, crowd], radius):
+                    yield np.full(len(rows), query), rows
+                    if witness is not None and witness[query] >= 0:
+                        break
+
+
+class _Crowd:
+    """Near-duplicates: a centre and the members by their distance from it."""
+
+    def __init__(self, words: Words, rows: NDArray[np.int64]) -> None:
+        # Members are kept nearest first, so the first is the centre.
+        self.centre = words[0]
+        self.distances = _distance(words, words[0])
+        self.spread = int(self.distances.max())
+        self._words = np.ascontiguousarray(words.T)
+        self._rows = rows
+
+    def around(self, query: Words, distance: int, radius: int) -> Iterator[NDArray[np.int64]]:
+        """Rows of members within the radius of a query that is so far from the centre."""
+        first = int(self.distances.searchsorted(distance - radius))
+        end = int(self.distances.searchsorted(distance + radius, "right"))
+        size = 64
+        while first < end:
+            some = self._words[:, first : min(end, first + size)]
+            bits = np.bitwise_count(some ^ query[:, None]).sum(axis=0, dtype=np.uint16)
+            near = np.flatnonzero(bits <= radius)
+            if len(near):
+                yield self._rows[near + first]
+            first += size
+            size = min(size * 8, _TOGETHER // 16)
+
+
+class _Probes:
+    """Which lists a part of the queries looks up in some of the bands, those of the band's own value first.
+
+    A column is one band of one query; the probes are all columns with no bit flipped, then with the first, and so on.
+    """
+
+    def __init__(self, part: Words, who: NDArray[np.int64] | None, radius: int, bands: range) -> None:
+        self._who = who
+        values = part.view(np.uint16) if who is None else part[who].view(np.uint16)
+        flips, levels = _flips(radius // _BANDS, bands)
+        own = values[:, bands.start : bands.stop].astype(np.int64)
+        self.lists = (own ^ flips).reshape(-1)
+        self.following = values.take(_NEXT[bands.start : bands.stop], axis=1).reshape(-1)
+        self.numbers, self.column = _layout(own.size, len(flips))
+        self._bands = len(bands)
+        self.ends = levels * own.size  # of the probes with 0, 1, .. flipped bits
+        self.allowed = [2 * radius // _BANDS - flipped for flipped in range(len(levels))]
+
+    def query(self, which: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The query, in its part, of each of these probes."""
+        query = self.column.take(which)
+        query //= self._bands
+        return query if self._who is None else self._who.take(query)
+
+
+@lru_cache(maxsize=32)
+def _layout(columns: int, masks: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The probes' numbers and columns."""
+    return np.arange(columns * masks), np.tile(np.arange(columns), masks)
+
+
+@cache
+def _flips(most: int, bands: range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(masks, 1, bands): what turns a band's value into the number of a list to look up; and `_masks`' levels."""
+    masks, levels = _masks(most)
+    # Lists are numbered by band and value, which is a multiple of 65,536 and what is below it: no bit in common.
+    return masks.astype(np.int64)[:, None, None] ^ np.arange(bands.start, bands.stop) * _VALUES, levels
+
+
+@cache
+def _masks(flips: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+    """All 16-bit values with at most so many ones, fewest first, and how many have 0, <= 1, .. ones."""
+    masks = [sum(1 << bit for bit in bits) for ones in range(flips + 1) for bits in combinations(range(_BANDS), ones)]
+    return np.array(masks, dtype=np.uint16), np.cumsum([comb(_BANDS, ones) for ones in range(flips + 1)])
+
+
+def _lookups(radius: int) -> int:
+    """How many lists a search of one code looks up; as good as endless where nobody would make their masks."""
+    return _BANDS * len(_masks(radius // _BANDS)[0]) if radius < 4 * _BANDS else 1 << 62
+
+
+def _block_bits(listings: int) -> int:
+    """Binary logarithm of a block's length: about the mean list, since every block costs like fifty entries."""
+    return min(6, max(2, (listings // _BANDS // _VALUES).bit_length()))
+
+
+def _first_blocks(starts: NDArray[np.uint32], bits: int) -> NDArray[np.int64]:
+    """The number of each list's first block, and of all blocks."""
+    blocks = np.zeros(len(starts), dtype=np.int64)
+    np.cumsum((np.diff(starts) + np.uint32((1 << bits) - 1)) >> np.uint32(bits), out=blocks[1:])
+    return blocks
+
+
+def _listed(
+    words: Words, members: NDArray[np.int64]
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint16]]:
+    """Starts of the lists of each band's value, the rows in them, and in blocks the next band of each."""
+    if len(members) >= 1 << 28:
+        raise ValueError("places in the lists are counted in 32 bits")
+    bands = np.ascontiguousarray(words[members].view(np.uint16).T)
+    starts = np.zeros(_BANDS * _VALUES + 1, dtype=np.uint32)
+    for band in range(_BANDS):
+        starts[1 + band * _VALUES : 1 + (band + 1) * _VALUES] = np.bincount(bands[band], minlength=_VALUES)
+    np.cumsum(starts, out=starts)
+    bits = _block_bits(len(members) * _BANDS)
+    blocks = _first_blocks(starts, bits)
+    ahead = (blocks << bits) - starts
+    rows = np.empty((_BANDS, len(members)), dtype=np.uint32)
+    following = np.zeros(blocks[-1] << bits, dtype=np.uint16)
+    for band in range(_BANDS):
+        order = np.argsort(bands[band], kind="stable")
+        rows[band] = members[order]
+        places = np.arange(band * len(members), (band + 1) * len(members))
+        places += ahead[bands[band][order].astype(np.int64) + band * _VALUES]
+        following[places] = bands[_NEXT[band]][order]
+    return starts, rows.reshape(-1), following
+
+
+def _crowds(
+    words: Words, members: NDArray[np.int64], starts: NDArray[np.uint32], rows: NDArray[np.uint32]
+) -> list[NDArray[np.int64]]:
+    """Rows that crowd together in most of their lists, crowd by crowd, nearest to the crowd's centre first."""
+    sizes = np.diff(starts.astype(np.int64))
+    long = np.flatnonzero(sizes >= max(_CROWD, _CROWDED * len(members) // _VALUES))
+    if not len(long):
+        return []
+    times = np.zeros(len(words), dtype=np.uint8)
+    for number in long:
+        times[rows[starts[number] : starts[number + 1]]] += 1
+    # Of a crowd that is twelve bits wide every member is in some long list, but only most of them in six or more.
+    left = np.flatnonzero(times)
+    crowds: list[NDArray[np.int64]] = []
+    for _ in range(_CROWDS):
+        # The most typical of those around one that is in as many long lists as any.
+        if len(left) < _CROWD or times[left].max() < _CROWD_BANDS:
+            break
+        around = left[_distance(words[left], words[left[times[left].argmax()]]) <= _CROWD_SPREAD]
+        typical = np.packbits(np.unpackbits(words[around].view(np.uint8), axis=1).mean(axis=0) > 0.5).view(np.uint64)
+        centre = words[around[_distance(words[around], typical).argmin()]]
+        distances = _distance(words[left], centre)
+        near = distances <= _CROWD_SPREAD
+        if np.count_nonzero(near) >= _CROWD:
+            crowds.append(left[near][np.argsort(distances[near], kind="stable")])
+        near |= np.isin(left, around)
+        left = left[~near]
+    return crowds
+
+
+def _scan(words: Words, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Hits]:
+    """Queries and rows within the radius by comparing everything, first half before second."""
+    for first in range(0, len(words), _TOGETHER // 4):
+        block = words[first : first + _TOGETHER // 4]
+        some = max(1, _TOGETHER // 4 // len(block))
+        for start in range(0, len(queries), some):
+            part = queries[start : start + some]
+            half = np.bitwise_count(block[:, 0] ^ part[:, 0, None])
+            half += np.bitwise_count(block[:, 1] ^ part[:, 1, None])
+            query, row = np.nonzero(half <= radius)
+            if not len(query):
+                continue
+            near = np.flatnonzero(_distance(block[row], part[query]) <= radius)
+            query, row = query[near] + start, row[near] + first
+            if witness is not None:
+                wanted = witness[query] < 0
+                query, row = query[wanted], row[wanted]
+            if len(query):
+                yield query, row
+
+
+def _distance(one: Words, other: Words) -> NDArray[np.int64]:
+    """Number of differing bits, row by row."""
+    return np.asarray(np.bitwise_count(one ^ other).sum(axis=1, dtype=np.int64))
+
+
+def _as_words(codes: NDArray[np.uint8]) -> Words:
+    if codes.ndim != 2 or codes.shape[1] != 32 or codes.dtype != np.uint8:
+        raise ValueError("codes are an array (n, 32) of bytes")
+    return np.ascontiguousarray(codes).view(np.uint64)
+
+
+def _write(path: Path, rows: int, sections: dict[str, NDArray[Any]]) -> None:
+    entries, offset = b"", _PAGE
+    for part in sections.values():
+        digest = hashlib.sha256(part.data)
+        digest.update(bytes(-part.nbytes % _PAGE))
+        entries += struct.pack("<QQ32s", offset, part.nbytes, digest.digest())
+        offset += -(-part.nbytes // _PAGE) * _PAGE
+    header = (struct.pack("<8sIIQQ", _MAGIC, _VERSION, 0, rows, offset) + entries).ljust(_PAGE - 32, b"\0")
+    with path.open("wb") as file:
+        file.write(header + hashlib.sha256(header).digest())
+        for part in sections.values():
+            file.write(part.data)
+            file.write(bytes(-part.nbytes % _PAGE))
+
+
+def _read(path: Path, *, verify: bool) -> dict[str, NDArray[Any]]:
+    if path.stat().st_size < _PAGE:
+        raise IndexDamaged("cut off")
+    file: NDArray[np.uint8] = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+    header = file[:_PAGE].tobytes()
+    magic, version, _, _, size = struct.unpack_from("<8sIIQQ", header)
+    if magic != _MAGIC:
+        raise IndexDamaged("not an index")
+    if version != _VERSION:
+        raise IndexDamaged("unknown version")
+    if hashlib.sha256(header[:-32]).digest() != header[-32:]:
+        raise IndexDamaged("header changed")
+    if size != len(file):
+        raise IndexDamaged("cut off")
+    sections: dict[str, NDArray[Any]] = {}
+    for at, (name, kind) in enumerate(_SECTIONS.items()):
+        offset, length, digest = struct.unpack_from("<QQ32s", header, 32 + 48 * at)
+        if verify and hashlib.sha256(file[offset : offset + length + -length % _PAGE].data).digest() != digest:
+            raise IndexDamaged(f"{name} changed")
+        sections[name] = file[offset : offset + length].view(kind)
+    return sections

@@ -1,24 +1,94 @@
+"""Every search must find what comparing all codes one by one finds: no more, no less, whatever layer it is in."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from numpy.typing import NDArray
 
+from optout.errors import IndexDamaged
+from optout.exclusions import index as module
 from optout.exclusions.index import HammingIndex
 
+Codes = NDArray[np.uint8]
 codes = st.binary(min_size=32, max_size=32)
 
 
 def bits(one: bytes, other: bytes) -> int:
-    return sum((a ^ b).bit_count() for a, b in zip(one, other, strict=True))
+    return (int.from_bytes(one) ^ int.from_bytes(other)).bit_count()
 
 
-class HammingIndexIsAList(RuleBasedStateMachine):
-    """Whatever is added and removed in whatever order, a search finds what a plain list would."""
+def uniform(count: int, seed: int) -> Codes:
+    return np.random.default_rng(seed).integers(0, 256, (count, 32), dtype=np.uint8)
 
-    @initialize()
-    def start(self) -> None:
-        self.index = HammingIndex()
-        self.model: dict[int, bytes] = {}
+
+def flipped(given_codes: Codes, counts: NDArray[np.int64], seed: int) -> Codes:
+    """Each code with exactly so many bits changed."""
+    order = np.random.default_rng(seed).random((len(given_codes), 256)).argsort(axis=1).argsort(axis=1)
+    return given_codes ^ np.packbits(order < counts[:, None], axis=1)
+
+
+def by_comparing(stored: Codes, queries: Codes, radius: int) -> set[tuple[int, int, int]]:
+    """(query, row, distance) of all pairs within the radius, the plain way."""
+    found = set()
+    for number, query in enumerate(queries):
+        distances = np.unpackbits(stored ^ query, axis=1).sum(axis=1, dtype=int)
+        found |= {(number, int(row), int(distances[row])) for row in np.flatnonzero(distances <= radius)}
+    return found
+
+
+def by_index(index: HammingIndex, queries: Codes, radius: int = 31) -> set[tuple[int, int, int]]:
+    found = list(zip(*(part.tolist() for part in index.matches(queries, radius)), strict=True))
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def patterns(seed: int) -> NDArray[np.int64]:
+    """Differing bits per band, (n, 16), at the edge of the proof: sums of 28 to 34 and of 44 to 49, spread so that as
+    few bands as possible may be near, and at random."""
+    rng = np.random.default_rng(seed)
+    rows = [np.full(16, level) for level in (2, 3)]
+    for level in (2, 3):
+        for band in range(16):
+            for drop, lift in ((1, 0), (2, 0), (2, 1), (1, 1), (0, 1)):
+                row = np.full(16, level)
+                row[band] -= drop
+                row[(band + 1) % 16] += lift
+                rows.append(row)
+                # One near band, its neighbour just at the limit of the second rule and the rest as far as may be.
+                row = row.copy()
+                row[(band - 1) % 16] += 1
+                rows.append(row)
+    for total in (*range(29, 35), *range(44, 50)):
+        rows += [rng.multinomial(total, rng.dirichlet(np.full(16, 10.0 ** rng.uniform(-1, 2)))) for _ in range(40)]
+    return np.minimum(np.array(rows), 16)
+
+
+def at_pattern(given_codes: Codes, pattern: NDArray[np.int64], seed: int) -> Codes:
+    """Each code with so many bits changed in each of its 16-bit bands."""
+    order = np.random.default_rng(seed).random((len(given_codes), 16, 16)).argsort(axis=2).argsort(axis=2)
+    changed = np.packbits(order < pattern[:, :, None], axis=2)
+    return given_codes ^ changed.reshape(-1, 32)
+
+
+class LayersAreAList(RuleBasedStateMachine):
+    """Base, added and newest codes without the removed ones are what a plain list would be, at every moment. The layers
+    are made small, so that codes pass from one to the next all the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        for name, value in {"_NEWEST": 3, "_ADDED": 9, "_LOOKUP_COST": 0, "_CROWD": 4, "_CROWDED": 0}.items():
+            self.patch.setattr(module, name, value)
+
+    @initialize(base=st.lists(codes, max_size=6))
+    def start(self, base: list[bytes]) -> None:
+        self.model = dict(enumerate(base))
+        self.index = HammingIndex.build(np.frombuffer(b"".join(base), dtype=np.uint8).reshape(-1, 32))
 
     @rule(code=codes)
     def add(self, code: bytes) -> None:
@@ -26,13 +96,14 @@ class HammingIndexIsAList(RuleBasedStateMachine):
         assert row not in self.model
         self.model[row] = code
 
-    @rule(data=st.data())
+    @rule(data=st.data(), times=st.integers(1, 4))
     @precondition(lambda self: self.model)
-    def add_near_another(self, data: st.DataObject) -> None:
+    def add_near_another(self, data: st.DataObject, times: int) -> None:
         near = bytearray(data.draw(st.sampled_from(sorted(self.model.values()))))
-        for bit in data.draw(st.sets(st.integers(0, 255), max_size=40)):
-            near[bit // 8] ^= 1 << bit % 8
-        self.add(bytes(near))
+        for _ in range(times):
+            for bit in data.draw(st.sets(st.integers(0, 255), max_size=20)):
+                near[bit // 8] ^= 1 << bit % 8
+            self.add(bytes(near))
 
     @rule(data=st.data())
     @precondition(lambda self: self.model)
@@ -41,43 +112,279 @@ class HammingIndexIsAList(RuleBasedStateMachine):
         self.index.remove(row)
         del self.model[row]
 
-    @rule(code=codes, radius=st.integers(0, 256))
+    @rule(code=codes, radius=st.one_of(st.integers(0, 48), st.integers(0, 256)))
     def search_anywhere(self, code: bytes, radius: int) -> None:
-        found = self.index.within(code, radius)
-        assert sorted(found) == sorted((r, bits(c, code)) for r, c in self.model.items() if bits(c, code) <= radius)
+        expected = sorted((r, bits(c, code)) for r, c in self.model.items() if bits(c, code) <= radius)
+        assert self.index.within(code, radius) == expected
+        (witness,) = self.index.any_match(np.frombuffer(code, dtype=np.uint8)[None], radius).tolist()
+        assert (witness in {row for row, _ in expected}) if expected else witness == -1
 
-    @rule(data=st.data())
+    @rule(data=st.data(), changed=st.sets(st.integers(0, 255), max_size=34), radius=st.sampled_from([31, 31, 46]))
     @precondition(lambda self: self.model)
-    def search_near(self, data: st.DataObject) -> None:
-        self.search_anywhere(data.draw(st.sampled_from(sorted(self.model.values()))), 31)
+    def search_near(self, data: st.DataObject, changed: set[int], radius: int) -> None:
+        code = int.from_bytes(data.draw(st.sampled_from(sorted(self.model.values())))) ^ sum(
+            1 << bit for bit in changed
+        )
+        self.search_anywhere(code.to_bytes(32), radius)
 
     @invariant()
     def counts_what_is_there(self) -> None:
         assert len(self.index) == len(self.model)
 
+    def teardown(self) -> None:
+        self.patch.undo()
 
-TestHammingIndexIsAList = HammingIndexIsAList.TestCase
+
+LayersAreAList.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestLayersAreAList = LayersAreAList.TestCase
 
 
 @given(codes, st.sets(st.integers(0, 255)), st.integers(0, 256))
-def test_a_code_is_found_exactly_up_to_the_radius(code: bytes, flipped: set[int], radius: int) -> None:
+def test_a_code_is_found_exactly_up_to_the_radius(code: bytes, changed: set[int], radius: int) -> None:
     index = HammingIndex()
     row = index.add(code)
-    other = (int.from_bytes(code) ^ sum(1 << bit for bit in flipped)).to_bytes(32)
-    assert index.within(other, radius) == ([(row, len(flipped))] if len(flipped) <= radius else [])
+    other = (int.from_bytes(code) ^ sum(1 << bit for bit in changed)).to_bytes(32)
+    assert index.within(other, radius) == ([(row, len(changed))] if len(changed) <= radius else [])
 
 
-def test_an_index_grows_past_its_first_rows() -> None:
+@pytest.mark.parametrize("radius", [30, 31, 32, 46, 47])
+@pytest.mark.parametrize("layer", ["base", "added"])
+def test_no_pattern_of_bits_at_the_edge_of_the_proof_escapes(radius: int, layer: str) -> None:
+    stored = uniform(30_000, seed=1)
+    if layer == "base":
+        index = HammingIndex.build(stored)
+        lists = index._base_lists
+    else:
+        index = HammingIndex()
+        for code in stored:
+            index.add(code.tobytes())
+        lists = index._added_lists
+    # Otherwise this test would compare a scan with a scan.
+    assert lists is not None
+    assert lists.pay(radius)
+    pattern = patterns(seed=2)
+    sources = np.random.default_rng(3).integers(0, 28_000, len(pattern))
+    queries = at_pattern(stored[sources], pattern, seed=4)
+    planted = pattern.sum(axis=1)
+    expected = {(n, int(r), int(d)) for n, (r, d) in enumerate(zip(sources, planted, strict=True)) if d <= radius}
+    assert len(expected) > 100
+    # Unrelated uniform codes differ by 128 +- 8 bits: only what was planted is within 47.
+    assert by_index(index, queries, radius) == expected
+    witness = index.any_match(queries, radius)
+    assert {(n, int(row)) for n, row in enumerate(witness) if row >= 0} == {(n, row) for n, row, _ in expected}
+    one_by_one = [index.any_match(query[None], radius)[0] for query in queries[:60]]
+    assert one_by_one == witness[:60].tolist()
+
+
+def test_searches_in_skewed_codes_equal_comparing_all() -> None:
+    rng = np.random.default_rng(11)
+    # A third of the bands of all codes hold one of four values, and every tenth code is near an earlier one.
+    stored = uniform(12_000, seed=12)
+    bands = stored.view(np.uint16)
+    common = rng.integers(0, 65536, 4).astype(np.uint16)
+    skewed = rng.random(bands.shape) < 0.33
+    bands[skewed] = common[rng.integers(0, 4, np.count_nonzero(skewed))]
+    stored[::10] = flipped(stored[rng.integers(0, 12_000, 1200)], rng.integers(0, 41, 1200), seed=13)
+    index = HammingIndex.build(stored)
+    queries = flipped(stored[rng.integers(0, 12_000, 150)], rng.integers(0, 50, 150), seed=14)
+    expected = by_comparing(stored, queries, 31)
+    assert by_index(index, queries) == expected
+    assert set(np.flatnonzero(index.any_match(queries) >= 0)) == {query for query, _, _ in expected}
+
+
+def test_a_crowd_is_searched_exactly_on_every_side_of_its_edge() -> None:
+    rng = np.random.default_rng(21)
+    stored = uniform(9_000, seed=22)
+    centres = uniform(2, seed=23)
+    stored[:3000] = flipped(np.repeat(centres, 1500, axis=0), rng.integers(0, 13, 3000), seed=24)
+    stored = stored[rng.permutation(len(stored))]
+    index = HammingIndex.build(stored)
+    assert index._base_lists is not None
+    assert index._base_lists.crowd_sizes.sum() >= 2900
+    queries = flipped(np.repeat(centres, 60, axis=0), np.tile(np.arange(60), 2), seed=25)
+    expected = by_comparing(stored, queries, 31)
+    assert by_index(index, queries) == expected
+    assert set(np.flatnonzero(index.any_match(queries) >= 0)) == {query for query, _, _ in expected}
+    gone = np.random.default_rng(26).permutation(9_000)[:8_000]
+    for row in gone:
+        index.remove(int(row))
+    removed = set(gone.tolist())
+    left = {pair for pair in expected if pair[1] not in removed}
+    assert by_index(index, queries) == left
+    assert set(np.flatnonzero(index.any_match(queries) >= 0)) == {query for query, _, _ in left}
+
+
+def test_the_outermost_of_a_crowd_is_found_from_the_farthest_side() -> None:
+    stored = uniform(9_000, seed=27)
+    stored[:3000] = flipped(np.repeat(uniform(1, seed=28), 3000, axis=0), np.arange(3000) % 13, seed=29)
+    index = HammingIndex.build(stored)
+    assert index._base_lists is not None
+    rows = index._base_lists.crowd_rows
+    centre, outermost = np.unpackbits(stored[[rows[0], rows[-1]]], axis=1)
+    # As far from the centre as anything within 31 bits of that member can be.
+    query = outermost.copy()
+    query[np.flatnonzero(centre == outermost)[:31]] ^= 1
+    assert by_index(index, np.packbits(query)[None]) == {(0, int(rows[-1]), 31)}
+    assert index.any_match(np.packbits(query)[None])[0] == rows[-1]
+
+
+@pytest.mark.parametrize("around", [0, 40])
+def test_a_crowd_inside_or_outside_the_radius_is_not_measured_again_and_again(
+    around: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = uniform(60_000, seed=31)
+    centre = uniform(1, seed=32)
+    stored[:20_000] = flipped(np.repeat(centre, 20_000, axis=0), np.full(20_000, 6), seed=33)
+    index = HammingIndex.build(stored)
+    queries = flipped(np.repeat(centre, 20, axis=0), np.full(20, around), seed=34)
+    measured = 0
+    distance = module._distance
+
+    def counting(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.int64]:
+        nonlocal measured
+        result = distance(one, other)
+        measured += len(result)
+        return result
+
+    monkeypatch.setattr(module, "_distance", counting)
+    found = index.any_match(queries) >= 0
+    assert found.all() if around == 0 else not found.any()
+    assert measured <= 20 * 200
+
+
+def test_a_removed_witness_never_hides_one_that_is_there() -> None:
+    code = uniform(1, seed=41)
+    stored = np.concatenate([uniform(5_000, seed=42), np.repeat(code, 3, axis=0)])
+    index = HammingIndex.build(stored)
+    rows = [5_000, 5_001, 5_002, *(index.add(code.tobytes()) for _ in range(3))]
+    order = np.random.default_rng(43).permutation(rows).tolist()
+    for position, row in enumerate(order):
+        assert index.any_match(code)[0] in order[position:]
+        index.remove(row)
+    assert index.any_match(code)[0] == -1
+
+
+def test_a_place_used_again_answers_for_its_new_code_only() -> None:
     index = HammingIndex()
-    rows = [index.add(number.to_bytes(32)) for number in range(1000)]
-    assert len(set(rows)) == 1000
-    assert all((rows[number], 0) in index.within(number.to_bytes(32), 0) for number in range(0, 1000, 37))
+    first = uniform(5_000, seed=51)
+    rows = [index.add(code.tobytes()) for code in first]
+    for row in rows[:1000]:
+        index.remove(row)
+    second = uniform(1000, seed=52)
+    again = [index.add(code.tobytes()) for code in second]
+    assert set(again) == set(rows[:1000])
+    assert (index.any_match(first[:1000]) == -1).all()
+    assert index.any_match(second).tolist() == again
+    assert index.any_match(first[1000:]).tolist() == rows[1000:]
 
 
 def test_a_row_is_removed_once() -> None:
-    index = HammingIndex()
-    row = index.add(bytes(32))
-    index.remove(row)
-    assert index.within(bytes(32), 256) == []
-    with pytest.raises(KeyError):
+    index = HammingIndex.build(uniform(3, seed=61))
+    for row in (index.add(bytes(32)), 1):
         index.remove(row)
+        with pytest.raises(KeyError):
+            index.remove(row)
+    with pytest.raises(KeyError):
+        index.remove(99)
+    assert index.within(bytes(32), 0) == []
+    assert len(index) == 2
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 5,000 codes in lists, 1,500 in a crowd, 1,000 added later, 500 removed."""
+    path = tmp_path_factory.mktemp("index") / "codes"
+    index = HammingIndex.build(stored_codes()[:6_500])
+    for code in stored_codes()[6_500:]:
+        index.add(code.tobytes())
+    for row in range(0, 7_500, 15):
+        index.remove(row)
+    index.save(path)
+    return path
+
+
+def stored_codes() -> Codes:
+    stored = uniform(7_500, seed=71)
+    stored[:1500] = flipped(np.repeat(uniform(1, seed=72), 1500, axis=0), np.arange(1500) % 13, seed=73)
+    return stored
+
+
+def test_a_saved_index_answers_as_before(saved: Path) -> None:
+    index = HammingIndex.open(saved)
+    assert len(index) == 7_000
+    stored = stored_codes()
+    queries = np.concatenate([flipped(stored[::50], np.arange(150) % 40, seed=74), uniform(20, seed=75)])
+    expected = {pair for pair in by_comparing(stored, queries, 31) if pair[1] % 15}
+    assert by_index(index, queries) == expected
+    row = index.add(queries[-1].tobytes())
+    assert row == 7_500
+    assert index.any_match(queries[-1:])[0] == row
+    index.remove(1)
+    again = saved.with_name("again")
+    index.save(again)
+    assert by_index(HammingIndex.open(again, verify=False), queries) == {pair for pair in expected if pair[1] != 1} | {
+        (len(queries) - 1, 7_500, 0)
+    }
+
+
+def test_codes_of_removed_rows_are_not_in_the_file(saved: Path) -> None:
+    written, stored = saved.read_bytes(), stored_codes()
+    assert all((code.tobytes() in written) == bool(row % 15) for row, code in enumerate(stored[1490:1530], 1490))
+
+
+def test_an_empty_index_is_saved_and_opened(tmp_path: Path) -> None:
+    HammingIndex().save(tmp_path / "empty")
+    index = HammingIndex.open(tmp_path / "empty")
+    assert len(index) == 0
+    assert index.add(bytes(32)) == 0
+    assert index.within(bytes(32), 31) == [(0, 0)]
+
+
+def test_the_same_codes_make_the_same_file(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        HammingIndex.build(stored_codes()).save(tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(max_examples=60, deadline=None)
+def test_a_flipped_bit_anywhere_is_refused(saved: Path, where: float, bit: int) -> None:
+    data = bytearray(saved.read_bytes())
+    # Half of the examples go to the header and the sections' edges, where little room is.
+    data[int(where * 2 * len(data)) if where < 0.5 else int((where - 0.5) * 2 * 4096)] ^= 1 << bit
+    damaged = saved.with_name("damaged")
+    damaged.unlink(missing_ok=True)
+    damaged.write_bytes(data)
+    with pytest.raises(IndexDamaged):
+        HammingIndex.open(damaged)
+
+
+@given(left=st.floats(0, 1, exclude_max=True))
+@settings(max_examples=30, deadline=None)
+def test_a_file_cut_off_anywhere_is_refused_even_unverified(saved: Path, left: float) -> None:
+    data = saved.read_bytes()
+    cut = saved.with_name("cut")
+    cut.unlink(missing_ok=True)
+    cut.write_bytes(data[: int(left * len(data))])
+    with pytest.raises(IndexDamaged):
+        HammingIndex.open(cut, verify=False)
+    cut.unlink()
+    cut.write_bytes(data + b"\0")
+    with pytest.raises(IndexDamaged):
+        HammingIndex.open(cut, verify=False)
+
+
+def test_a_file_of_a_later_version_is_refused(saved: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    data[8] += 1
+    data[4064:4096] = hashlib.sha256(data[:4064]).digest()
+    later = saved.with_name("later")
+    later.write_bytes(data)
+    with pytest.raises(IndexDamaged, match="unknown version"):
+        HammingIndex.open(later, verify=False)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((2, 31), np.uint8), np.zeros(32, np.uint8), np.zeros((2, 32), np.int64)])
+def test_codes_of_another_shape_are_refused(wrong: Codes) -> None:
+    with pytest.raises(ValueError, match="32"):
+        HammingIndex().any_match(wrong)
