@@ -1,0 +1,154 @@
+"""Whether a candidate's pixels agree with an enrolled picture, once it is known where the one lies in the other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optout.fingerprint.keypoints import Features, Keypoints
+from optout.fingerprint.sketch import BITS, BLOCKS, GRID, STRUCTURED, signs_of
+
+MIN_INLIERS = 8
+AGREE_EXCLUDE = 0.5
+AGREE_REVIEW = 0.3
+MIN_BLOCKS = 5
+BLOCK_NCC = 0.5
+_MAX_DIFFERENT = int(BITS * math.acos(BLOCK_NCC) / math.pi)
+
+_RATIO = 0.9
+_MATCHED_BITS = 40
+_REPROJECTION = 6.0
+_INLIER_CELL = 8
+_WARPED = 256
+_OUTSIDE = 0.15
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where an enrolled picture lies: `affine` (2, 3) takes the candidate's pixels to the enrolled picture's."""
+
+    affine: NDArray[np.float64]
+    inliers: int
+
+
+def place(features: Features, keypoints: Keypoints) -> Placement | None:
+    """How the candidate's corners lie on the enrolled picture's; None when they do not."""
+    import cv2
+
+    if len(features) < MIN_INLIERS:
+        return None
+    enrolled = keypoints.features
+    pairs = _matches(features, enrolled)
+    if len(pairs) < 5:
+        return None
+    here, there = features.points[pairs[:, 0]], enrolled.points[pairs[:, 1]]
+    affine, inlying = cv2.estimateAffine2D(
+        here, there, method=cv2.RANSAC, ransacReprojThreshold=_REPROJECTION, maxIters=1000, confidence=0.995
+    )
+    if affine is None or not _plausible(affine):
+        return None
+    cells = np.round(here[inlying.ravel() > 0] / _INLIER_CELL).astype(int)
+    return Placement(affine, len(np.unique(cells[:, 0] * 4096 + cells[:, 1])))
+
+
+def _matches(features: Features, enrolled: Features) -> NDArray[np.intp]:
+    """(n, 2) pairs of like corners, one for each enrolled corner, turned and scaled as most pairs are."""
+    import cv2
+
+    found = cv2.BFMatcher(cv2.NORM_HAMMING).knnMatch(features.descriptors, enrolled.descriptors, k=2)
+    rows = np.array([(one.trainIdx, one.distance, other.distance) for one, other in found], dtype=np.int32)
+    nearest, best, second = rows.T
+    kept = np.flatnonzero((best < _RATIO * second) & (best <= _MATCHED_BITS))
+    kept = kept[_alike(features, enrolled, kept, nearest[kept])]
+    order = kept[np.argsort(best[kept], kind="stable")]
+    _, first = np.unique(nearest[order], return_index=True)
+    chosen = order[first]
+    return np.stack([chosen, nearest[chosen]], axis=1)
+
+
+def _alike(features: Features, enrolled: Features, here: NDArray[np.intp], there: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which pairs turn and scale within a window of the most frequent turn and scale."""
+    if not len(here):
+        return np.zeros(0, dtype=bool)
+    turn = ((enrolled.angles[there] - features.angles[here]) >> 4).astype(int)
+    scale = enrolled.levels[there].astype(int) - features.levels[here] + 16
+    votes = np.zeros((16, 34))
+    np.add.at(votes, (turn, scale), 1)
+    wide = sum(np.roll(votes, (down, across), (0, 1)) for down in (-1, 0, 1) for across in (-2, -1, 0, 1, 2))
+    best_turn, best_scale = np.unravel_index(np.argmax(wide), wide.shape)
+    return ((turn - best_turn + 1) % 16 <= 2) & (np.abs(scale - best_scale) <= 2)
+
+
+def _plausible(affine: NDArray[np.float64]) -> bool:
+    linear = affine[:, :2]
+    if not np.isfinite(affine).all() or np.linalg.det(linear) <= 0:
+        return False
+    most, least = np.linalg.svd(linear, compute_uv=False)
+    return bool(least > 0.08 and most < 12 and most / least < 2.2)
+
+
+def agreement(grey: NDArray[np.uint8], affine: NDArray[np.float64], keypoints: Keypoints) -> tuple[float, int]:
+    """Share of the blocks with structure that agree, and how many blocks that are; 0 when too few."""
+    import cv2
+
+    scaled = np.diag([_WARPED / keypoints.width, _WARPED / keypoints.height]) @ affine
+    scale = math.sqrt(abs(np.linalg.det(scaled[:, :2])))
+    if scale < 0.5:
+        side = max(1, round(0.5 / scale))
+        grey = cv2.blur(grey, (side, side))
+    warped = cv2.warpAffine(grey, scaled, (_WARPED, _WARPED), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    small = cv2.resize(warped, (GRID, GRID), interpolation=cv2.INTER_AREA).astype(np.float32)
+    signs, spread = signs_of(small)
+    mask = BLOCKS * BLOCKS // 8
+    structured = np.unpackbits(np.frombuffer(keypoints.sketch, np.uint8, mask)).astype(bool)
+    enrolled = np.unpackbits(np.frombuffer(keypoints.sketch, np.uint8, offset=mask)).reshape(-1, BITS).astype(bool)
+    used = _inside(scaled, grey.shape) & (structured | (spread > STRUCTURED))
+    count = int(used.sum())
+    if count < MIN_BLOCKS:
+        return 0.0, count
+    agreeing = ((signs != enrolled).sum(axis=1) <= _MAX_DIFFERENT) & structured & (spread > 1)
+    return float(agreeing[used].mean()), count
+
+
+@cache
+def _corners() -> NDArray[np.float64]:
+    """(64, 4, 2) corners of the blocks in the warped picture."""
+    side = _WARPED // BLOCKS
+    row, column = np.divmod(np.arange(BLOCKS * BLOCKS), BLOCKS)
+    return np.stack([np.stack([(column + x) * side, (row + y) * side], axis=1) for x in (0, 1) for y in (0, 1)], axis=1).astype(float)
+
+
+def _inside(scaled: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Blocks that the candidate covers entirely."""
+    back = np.linalg.inv(scaled[:, :2])
+    at = (_corners() - scaled[:, 2]) @ back.T
+    height, width = shape[:2]
+    slack = _OUTSIDE * np.linalg.norm(at[:, 0] - at[:, 3], axis=1)[:, None]
+    x, y = at[..., 0], at[..., 1]
+    return np.asarray(((x >= -slack) & (y >= -slack) & (x <= width + slack) & (y <= height + slack)).all(axis=1))
+
+
+# The pixel of the enrolled picture that a pixel of its turned copy comes from, in the order of `pdq_hashes`, in parts of
+# width and height: x' = a x + b y + c.
+_TURNED_BACK = (
+    ((1, 0, 0), (0, 1, 0)),
+    ((0, -1, 1), (1, 0, 0)),
+    ((-1, 0, 1), (0, -1, 1)),
+    ((0, 1, 0), (-1, 0, 1)),
+    ((1, 0, 0), (0, -1, 1)),
+    ((-1, 0, 1), (0, 1, 0)),
+    ((0, 1, 0), (1, 0, 0)),
+    ((0, -1, 1), (-1, 0, 1)),
+)
+
+
+def whole(box: tuple[float, float, float, float], orientation: int, keypoints: Keypoints) -> NDArray[np.float64]:
+    """The affine map when the box (x, y, width, height) shows the whole enrolled picture in this orientation."""
+    x, y, width, height = box
+    to_box = np.array([[1 / width, 0, -x / width], [0, 1 / height, -y / height], [0, 0, 1]])
+    turned = np.array(_TURNED_BACK[orientation], dtype=float)
+    return np.asarray(np.diag([keypoints.width, keypoints.height]) @ turned @ to_box)
