@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from optout.fingerprint.keypoints import Features, Keypoints
 from optout.fingerprint.sketch import BITS, BLOCKS, GRID, STRUCTURED, signs_of
 
+# Shares of the blocks that agree. Different pictures under one template reached .30 at most where 8 corners fitted.
+SURE_AGREEMENT = 0.5
+LIKELY_AGREEMENT = 0.3
 MIN_INLIERS = 8
-AGREE_EXCLUDE = 0.5
-AGREE_REVIEW = 0.3
+# Fewer corners do where nearly everything agrees.
+FEW_INLIERS, FEW_AGREEMENT, FEW_BLOCKS = 5, 0.7, 12
+# A picture that hashes alike is placed without any corner, so more of it must be seen.
+WHOLE_BLOCKS = 16
 MIN_BLOCKS = 5
 BLOCK_NCC = 0.5
 _MAX_DIFFERENT = int(BITS * math.acos(BLOCK_NCC) / math.pi)
@@ -27,23 +32,42 @@ _WARPED = 256
 _OUTSIDE = 0.15
 
 
-@dataclass(frozen=True, eq=False)
-class Placement:
-    """Where an enrolled picture lies: `affine` (2, 3) takes the candidate's pixels to the enrolled picture's."""
+@dataclass(frozen=True)
+class Likeness:
+    """How far a candidate shows an enrolled picture: `inliers` corners lie alike (of the whole picture, known by its
+    hash: all), and `agreement` is the share of `blocks` that look alike."""
 
-    affine: NDArray[np.float64]
     inliers: int
+    agreement: float
+    blocks: int
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is a copy."""
+        return (self.inliers >= MIN_INLIERS and self.agreement >= SURE_AGREEMENT) or (
+            self.inliers >= FEW_INLIERS and self.agreement >= FEW_AGREEMENT and self.blocks >= FEW_BLOCKS
+        )
+
+    @property
+    def likely(self) -> bool:
+        """Whether a person should look."""
+        return self.inliers >= MIN_INLIERS and self.agreement >= LIKELY_AGREEMENT
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """Orders the likenesses of one enrolled picture."""
+        return self.sure, self.likely, self.agreement
 
 
-def place(features: Features, keypoints: Keypoints) -> Placement | None:
-    """How the candidate's corners lie on the enrolled picture's; None when they do not."""
+def place(grey: NDArray[np.uint8], features: Features, keypoints: Keypoints) -> Likeness | None:
+    """How far the candidate shows the enrolled picture where its corners place it; None when they place it nowhere."""
     import cv2
 
-    if len(features) < MIN_INLIERS:
+    if len(features) < FEW_INLIERS:
         return None
     enrolled = keypoints.features
     pairs = _matches(features, enrolled)
-    if len(pairs) < 5:
+    if len(pairs) < FEW_INLIERS:
         return None
     here, there = features.points[pairs[:, 0]], enrolled.points[pairs[:, 1]]
     affine, inlying = cv2.estimateAffine2D(
@@ -52,7 +76,18 @@ def place(features: Features, keypoints: Keypoints) -> Placement | None:
     if affine is None or not _plausible(affine):
         return None
     cells = np.round(here[inlying.ravel() > 0] / _INLIER_CELL).astype(int)
-    return Placement(affine, len(np.unique(cells[:, 0] * 4096 + cells[:, 1])))
+    inliers = len(np.unique(cells[:, 0] * 4096 + cells[:, 1]))
+    if inliers < FEW_INLIERS:
+        return None
+    return Likeness(inliers, *agreement(grey, affine, keypoints))
+
+
+def shown_whole(
+    grey: NDArray[np.uint8], box: tuple[int, int, int, int], orientation: int, keypoints: Keypoints
+) -> Likeness | None:
+    """How far the box (x, y, width, height) shows the whole enrolled picture in this orientation of `pdq_hashes`."""
+    share, blocks = agreement(grey, _whole(box, orientation, keypoints), keypoints)
+    return Likeness(len(keypoints.features), share, blocks) if blocks >= WHOLE_BLOCKS else None
 
 
 def _matches(features: Features, enrolled: Features) -> NDArray[np.intp]:
@@ -146,7 +181,7 @@ _TURNED_BACK = (
 )
 
 
-def whole(box: tuple[float, float, float, float], orientation: int, keypoints: Keypoints) -> NDArray[np.float64]:
+def _whole(box: tuple[int, int, int, int], orientation: int, keypoints: Keypoints) -> NDArray[np.float64]:
     """The affine map when the box (x, y, width, height) shows the whole enrolled picture in this orientation."""
     x, y, width, height = box
     to_box = np.array([[1 / width, 0, -x / width], [0, 1 / height, -y / height], [0, 0, 1]])

@@ -20,7 +20,7 @@ _KEY_BYTES = 3
 _MAX_BUCKET = 64
 _VOTE_BITS = 28
 _TURNS = 16
-MIN_VOTES = 3
+MIN_VOTES = 4
 MAX_CANDIDATES = 6
 _TIER_RATIO = 4
 
@@ -94,8 +94,8 @@ class KeypointIndex:
         )
         return Keypoints(picture[0], picture[1], features, picture[2])
 
-    def candidates(self, features: Features, limit: int = MAX_CANDIDATES) -> list[tuple[int, int]]:
-        """(row, votes) of the pictures with most votes, the most likely first."""
+    def candidates(self, features: Features, limit: int = MAX_CANDIDATES) -> list[int]:
+        """Rows of the pictures with most votes, the most likely first."""
         self._settle()
         if not len(features) or not self._live:
             return []
@@ -118,7 +118,7 @@ class KeypointIndex:
             if counts[at] < MIN_VOTES or len(best) == limit:
                 break
             best.setdefault(int(rows[at]), int(counts[at]))
-        return list(best.items())
+        return list(best)
 
     def _neighbours(self, features: Features) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Pairs of a candidate's corner and an enrolled one that share a bucket and differ in few bits."""
