@@ -94,9 +94,10 @@ def _matches(features: Features, enrolled: Features) -> NDArray[np.intp]:
     """(n, 2) pairs of like corners, one for each enrolled corner, turned and scaled as most pairs are."""
     import cv2
 
-    found = cv2.BFMatcher(cv2.NORM_HAMMING).knnMatch(features.descriptors, enrolled.descriptors, k=2)
-    rows = np.array([(one.trainIdx, one.distance, other.distance) for one, other in found], dtype=np.int32)
-    nearest, best, second = rows.T
+    distances, found = cv2.batchDistance(
+        features.descriptors, enrolled.descriptors, cv2.CV_32S, normType=cv2.NORM_HAMMING, K=2
+    )
+    nearest, best, second = found[:, 0], distances[:, 0], distances[:, 1]
     kept = np.flatnonzero((best < _RATIO * second) & (best <= _MATCHED_BITS))
     kept = kept[_alike(features, enrolled, kept, nearest[kept])]
     order = kept[np.argsort(best[kept], kind="stable")]
@@ -107,13 +108,16 @@ def _matches(features: Features, enrolled: Features) -> NDArray[np.intp]:
 
 def _alike(features: Features, enrolled: Features, here: NDArray[np.intp], there: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Which pairs turn and scale within a window of the most frequent turn and scale."""
+    import cv2
+
     if not len(here):
         return np.zeros(0, dtype=bool)
     turn = ((enrolled.angles[there] - features.angles[here]) >> 4).astype(int)
     scale = enrolled.levels[there].astype(int) - features.levels[here] + 16
-    votes = np.zeros((16, 34))
-    np.add.at(votes, (turn, scale), 1)
-    wide = sum(np.roll(votes, (down, across), (0, 1)) for down in (-1, 0, 1) for across in (-2, -1, 0, 1, 2))
+    votes = np.bincount(turn * 32 + scale, minlength=16 * 32).reshape(16, 32).astype(np.float32)
+    # Turns wrap around.
+    wrapped = np.concatenate([votes[-1:], votes, votes[:1]])
+    wide = cv2.boxFilter(wrapped, -1, (5, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)[1:-1]
     best_turn, best_scale = np.unravel_index(np.argmax(wide), wide.shape)
     return ((turn - best_turn + 1) % 16 <= 2) & (np.abs(scale - best_scale) <= 2)
 

@@ -35,10 +35,8 @@ def pdq_hashes(rgb: NDArray[np.uint8]) -> tuple[tuple[bytes, ...], int]:
     return tuple(_bits(_dct() @ grid @ _dct().T) for grid in grids), _quality(plain)
 
 
-def pdq_hash(rgb: NDArray[np.uint8]) -> tuple[bytes, int]:
-    """The first of `pdq_hashes` and the quality, at a quarter of the cost."""
-    luma = _luma(rgb)
-    grid = np.asarray(_shrink(_shrink(luma).T).T)
+def pdq_of_grid(grid: NDArray[np.float32]) -> tuple[bytes, int]:
+    """The hash and the quality of a picture that has been shrunk to (64, 64) luma already."""
     return _bits(_dct() @ grid @ _dct().T), _quality(grid)
 
 
@@ -49,15 +47,11 @@ def distance(one: bytes, other: bytes) -> int:
 
 def _grids(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
     """The (64, 64) grids of the picture, of it upside down, mirrored, and both. Grids of its transposes are theirs."""
-    luma = _luma(rgb)
+    sampled = rgb[_sampled(rgb.shape[0]), _sampled(rgb.shape[1])]
+    luma = sampled[:, :, 0] * _LUMA[0] + sampled[:, :, 1] * _LUMA[1] + sampled[:, :, 2] * _LUMA[2]
     upright, upside_down = _shrink(luma), _shrink(luma, backwards=True)
     across = [_shrink(rows.T, backwards=backwards).T for backwards in (False, True) for rows in (upright, upside_down)]
     return tuple(across)
-
-
-def _luma(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    sampled = rgb[_sampled(rgb.shape[0]), _sampled(rgb.shape[1])]
-    return np.asarray(sampled[:, :, 0] * _LUMA[0] + sampled[:, :, 1] * _LUMA[1] + sampled[:, :, 2] * _LUMA[2])
 
 
 def _sampled(length: int) -> slice:

@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 
 from optout.fingerprint import keypoints
 from optout.fingerprint.keypoints import Features, shrunk
-from optout.fingerprint.pdq import PDQ_MIN_QUALITY, pdq_hash
+from optout.fingerprint.pdq import PDQ_MIN_QUALITY, pdq_of_grid
 
 Box: TypeAlias = tuple[int, int, int, int]
 
 # Smaller boxes show too little to be told apart by.
 MIN_BOX_SIDE = 32
 
-# What is kept of a candidate: a picture that fills .4 of the width still has 300 pixels. Borders are looked for at
-# `keypoints.SIDE`, collages hashed at `_CELLS_SIDE`, where a hash costs a quarter of a millisecond.
+# What is kept of a candidate: a picture that fills .4 of the width still has 300 pixels. Everything
+# else is done at `keypoints.SIDE`.
 KEPT_SIDE = 768
-_CELLS_SIDE = 256
 # Trimming less changes no corner's surroundings enough to look at the picture twice.
 _WORTH_TRIMMING = 0.8
 
@@ -71,19 +70,17 @@ class Views:
     @cached_property
     def codes(self) -> tuple[tuple[bytes, Box], ...]:
         """PDQ codes of the parts with enough structure, and where in `grey` these lie."""
-        boxes = list(self._boxes)
-        parts = [(self._small, box, 1.0) for box in boxes]
-        tiny = shrunk(self._small, _CELLS_SIDE)
-        scale = self._small.shape[1] / tiny.shape[1]
-        parts += [(tiny, box, scale) for box in cells(tiny.shape[1], tiny.shape[0])]
-        # `grey` is enlarged where the picture is smaller.
-        to_grey = self.grey.shape[1] / self._small.shape[1]
+        import cv2
+
+        height, width = self.grey.shape
+        to_grey = width / self._small.shape[1]
+        inner = [tuple(round(side * to_grey) for side in box) for box in self._boxes]
         found = []
-        for rgb, (x, y, width, height), factor in parts:
-            code, quality = pdq_hash(rgb[y : y + height, x : x + width])
+        for x, y, across, down in (*inner, *cells(width, height)):
+            part = self.grey[y : y + down, x : x + across]
+            code, quality = pdq_of_grid(cv2.resize(part, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32))
             if quality >= PDQ_MIN_QUALITY:
-                left, top, across, down = (round(side * factor * to_grey) for side in (x, y, width, height))
-                found.append((code, (left, top, across, down)))
+                found.append((code, (x, y, across, down)))
         return tuple(found)
 
     @cached_property
