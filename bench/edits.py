@@ -102,7 +102,9 @@ def _straightened(picture: Image.Image, rng: Rng, degrees: float) -> Image.Image
 def _curve(picture: Image.Image, *curves: Callable[[float], float]) -> Image.Image:
     """Every channel through its curve of 0..1 to 0..1; one curve for all when only one is given."""
     bands = curves * 3 if len(curves) == 1 else curves
-    return picture.point([round(255 * min(1.0, max(0.0, curve(level / 255)))) for curve in bands for level in range(256)])
+    return picture.point(
+        [round(255 * min(1.0, max(0.0, curve(level / 255)))) for curve in bands for level in range(256)]
+    )
 
 
 def _hue(picture: Image.Image, degrees: float) -> Image.Image:
@@ -151,7 +153,9 @@ def _meme(picture: Image.Image, rng: Rng, top: bool = True) -> Image.Image:
         while draw.textlength(text, font=_font(size)) > out.width * 0.97:
             text = text[:-2]
         x = (out.width - draw.textlength(text, font=_font(size))) / 2
-        draw.text((x, y), text, font=_font(size), fill="white", stroke_width=max(1, int(size / 12)), stroke_fill="black")
+        draw.text(
+            (x, y), text, font=_font(size), fill="white", stroke_width=max(1, int(size / 12)), stroke_fill="black"
+        )
     return out
 
 
@@ -191,7 +195,9 @@ def _smileys(picture: Image.Image, rng: Rng, count: int, part: float) -> Image.I
     side = min(out.size) * part
     for _ in range(count):
         x, y = (float(rng.uniform(0, max(1, length - side))) for length in out.size)
-        draw.ellipse((x, y, x + side, y + side), fill=(255, 205, 50), outline=(120, 80, 0), width=max(1, int(side / 40)))
+        draw.ellipse(
+            (x, y, x + side, y + side), fill=(255, 205, 50), outline=(120, 80, 0), width=max(1, int(side / 40))
+        )
         for eye in (0.28, 0.62):
             box = (x + side * eye, y + side * 0.28, x + side * (eye + 0.1), y + side * 0.45)
             draw.ellipse(box, fill=(60, 40, 0))
@@ -230,7 +236,9 @@ def _in_page(picture: Image.Image, rng: Rng, part: float) -> Image.Image:
     out = Image.new("RGB", (width, height), (250, 250, 250))
     draw = ImageDraw.Draw(out)
     draw.rectangle((0, 0, width, height * 0.05), fill=(40, 60, 90))
-    line = "and then it was said that nothing of the kind had ever been seen in the whole of the valley before that day "
+    line = (
+        "and then it was said that nothing of the kind had ever been seen in the whole of the valley before that day "
+    )
     y = height * 0.07
     while y < height * 0.97:
         start = int(rng.integers(0, 40))
@@ -396,12 +404,18 @@ _add("filter", "sepia", _sepia)
 _add("filter", "gritty", _gritty)
 _add("filter", "poster", lambda picture: ImageOps.posterize(picture, 3))
 for _factor in (0.8, 1.25):
-    _add("aspect", f"aspect{_factor}", lambda picture, k=_factor: picture.resize((round(picture.width * k), picture.height)))  # type: ignore[misc]
+    _add(
+        "aspect",
+        f"aspect{_factor}",
+        lambda picture, k=_factor: picture.resize((round(picture.width * k), picture.height)),
+    )  # type: ignore[misc]
 for _part in (5, 12):
     _add_random("geometry", f"tilt{_part}", partial(_tilted, most=_part / 100))
 _add_random("geometry", "off_screen", _off_screen)
 _add("combined", "social", lambda picture: encoded(_scaled(_cropped(picture, 0.05), 0.5), quality=50))
-_add_random("combined", "repost", lambda p, r: encoded(_meme(_corner_crop(_recompressed(p, 60), r, 0.1), r, False), quality=40))
+_add_random(
+    "combined", "repost", lambda p, r: encoded(_meme(_corner_crop(_recompressed(p, 60), r, 0.1), r, False), quality=40)
+)
 _add_random("combined", "meme_mirrored", lambda p, r: encoded(_meme(ImageOps.mirror(p), r), quality=50))
 _add_random("combined", "filter_crop", lambda p, r: encoded(_corner_crop(_vivid(p), r, 0.15), quality=60))
 _add_random("combined", "mirror_crop", lambda p, r: encoded(_corner_crop(ImageOps.mirror(p), r, 0.2), quality=70))

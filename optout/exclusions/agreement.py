@@ -20,15 +20,22 @@ MIN_INLIERS = 8
 FEW_INLIERS, FEW_AGREEMENT, FEW_BLOCKS = 5, 0.7, 12
 # A picture that hashes alike is placed without any corner, so more of it must be seen.
 WHOLE_BLOCKS = 16
+# Fewer blocks say nothing.
 MIN_BLOCKS = 5
+# Two blocks agree from this normalised cross-correlation on, as their signs estimate it.
 BLOCK_NCC = 0.5
 _MAX_DIFFERENT = int(BITS * math.acos(BLOCK_NCC) / math.pi)
 
+# A pair counts when the second nearest corner is further away by so much (Lowe, IJCV 2004), and few of 128 bits differ.
 _RATIO = 0.9
 _MATCHED_BITS = 40
+# Pixels of the enrolled picture (long side 512), whose corners are stored to the nearest even pixel.
 _REPROJECTION = 6.0
+# Corners in one cell of so many pixels count once: letters and repeated things are many corners in one place.
 _INLIER_CELL = 8
+# The candidate is laid over the enrolled picture at this size, then shrunk to the sketch's.
 _WARPED = 256
+# A block of which the candidate's edge hides less than this part of its side is still compared.
 _OUTSIDE = 0.15
 
 
@@ -106,7 +113,9 @@ def _matches(features: Features, enrolled: Features) -> NDArray[np.intp]:
     return np.stack([chosen, nearest[chosen]], axis=1)
 
 
-def _alike(features: Features, enrolled: Features, here: NDArray[np.intp], there: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _alike(
+    features: Features, enrolled: Features, here: NDArray[np.intp], there: NDArray[np.intp]
+) -> NDArray[np.bool_]:
     """Which pairs turn and scale within a window of the most frequent turn and scale."""
     import cv2
 
@@ -119,7 +128,7 @@ def _alike(features: Features, enrolled: Features, here: NDArray[np.intp], there
     wrapped = np.concatenate([votes[-1:], votes, votes[:1]])
     wide = cv2.boxFilter(wrapped, -1, (5, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)[1:-1]
     best_turn, best_scale = np.unravel_index(np.argmax(wide), wide.shape)
-    return ((turn - best_turn + 1) % 16 <= 2) & (np.abs(scale - best_scale) <= 2)
+    return np.asarray(((turn - best_turn + 1) % 16 <= 2) & (np.abs(scale - best_scale) <= 2))
 
 
 def _plausible(affine: NDArray[np.float64]) -> bool:
@@ -158,7 +167,9 @@ def _corners() -> NDArray[np.float64]:
     """(64, 4, 2) corners of the blocks in the warped picture."""
     side = _WARPED // BLOCKS
     row, column = np.divmod(np.arange(BLOCKS * BLOCKS), BLOCKS)
-    return np.stack([np.stack([(column + x) * side, (row + y) * side], axis=1) for x in (0, 1) for y in (0, 1)], axis=1).astype(float)
+    return np.stack(
+        [np.stack([(column + x) * side, (row + y) * side], axis=1) for x in (0, 1) for y in (0, 1)], axis=1
+    ).astype(float)
 
 
 def _inside(scaled: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -171,8 +182,8 @@ def _inside(scaled: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.b
     return np.asarray(((x >= -slack) & (y >= -slack) & (x <= width + slack) & (y <= height + slack)).all(axis=1))
 
 
-# The pixel of the enrolled picture that a pixel of its turned copy comes from, in the order of `pdq_hashes`, in parts of
-# width and height: x' = a x + b y + c.
+# The pixel of the enrolled picture that a pixel of its turned copy comes from, in the order of `pdq_hashes`, in parts
+# of width and height: x' = a x + b y + c.
 _TURNED_BACK = (
     ((1, 0, 0), (0, 1, 0)),
     ((0, -1, 1), (1, 0, 0)),

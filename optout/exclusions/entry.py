@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from optout.errors import RequestInvalid
 
-# 2 brought the keypoints of pictures. A reader that does not know them would let cropped copies in, so it must not guess.
+# 2 brought the keypoints of pictures. A reader that does not know them would let cropped copies in, so it must refuse.
 ENTRY_VERSION = 2
 READABLE_VERSIONS = frozenset({1, 2})
 # The first byte of keypoints; `optout.fingerprint.keypoints` says what follows it.

@@ -2,8 +2,8 @@
 
 The picture is shrunk to 64 x 64, whatever its shape, and cut into 8 x 8 blocks of 8 x 8 pixels. Of each block the
 sketch keeps `BITS` signs of random projections of its pixels less their mean; the angle between two blocks' signs
-estimates their normalised cross-correlation (Charikar, STOC 2002). No block's brightness or contrast is kept but one bit that says whether it has
-any structure.
+estimates their normalised cross-correlation (Charikar, STOC 2002). No block's brightness or contrast is kept but one
+bit that says whether it has any structure. What a thief could make of it: docs/accuracy.md, "What is stored".
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ STRUCTURED = 4.0
 
 
 def sketch_of(grey: NDArray[np.uint8]) -> bytes:
+    """`SKETCH_BYTES`: a bit for each block that has structure, then the signs of each, row by row."""
     import cv2
 
     small = cv2.resize(grey, (GRID, GRID), interpolation=cv2.INTER_AREA)
@@ -41,5 +42,7 @@ def signs_of(small: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.
 @cache
 def _projections() -> NDArray[np.float32]:
     """(64, BITS) of +1 and -1, the bits of SHA-256 of the column's number; the same everywhere, for ever."""
-    columns = [np.unpackbits(np.frombuffer(hashlib.sha256(b"sketch %d" % bit).digest()[:8], np.uint8)) for bit in range(BITS)]
+    columns = [
+        np.unpackbits(np.frombuffer(hashlib.sha256(b"sketch %d" % bit).digest()[:8], np.uint8)) for bit in range(BITS)
+    ]
     return np.stack(columns, axis=1).astype(np.float32) * 2 - 1

@@ -163,7 +163,10 @@ def rectangles(rgb: NDArray[np.uint8]) -> list[Box]:
 def _grown(ink: NDArray[np.float32], box: Box, reach: int) -> Box:
     """The box moved to where the ink ends: a window that is half outside counts as outside already."""
     x, y, across, down = box
-    inner_rows, inner_columns = slice(y + down // 8, y + down - down // 8), slice(x + across // 8, x + across - across // 8)
+    inner_rows, inner_columns = (
+        slice(y + down // 8, y + down - down // 8),
+        slice(x + across // 8, x + across - across // 8),
+    )
     left, top = max(0, x - reach), max(0, y - reach)
     right, bottom = min(ink.shape[1], x + across + reach), min(ink.shape[0], y + down + reach)
     columns = ink[inner_rows, left:right].mean(axis=0) > 0.4
