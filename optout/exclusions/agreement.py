@@ -22,6 +22,13 @@ FEW_INLIERS, FEW_AGREEMENT, FEW_BLOCKS = 5, 0.7, 12
 WHOLE_BLOCKS = 16
 # Fewer blocks say nothing.
 MIN_BLOCKS = 5
+# A line of letters agrees wherever it stands: what agrees must be so many rows and columns of blocks.
+_MIN_SPAN = 3
+# A page, a feed or a caption bar agrees with itself whatever picture it shows. So where one grey level (of 32) has this
+# share of the candidate, the blocks without it must agree by themselves.
+_PAPER_SHARE, _PAPER_TOLERANCE, _PAPER_BLOCK = 0.12, 12, 0.06
+# Where page is all there is, nearly all of it must agree; less than that is for a person to look at.
+_PAPER_AGREEMENT = 0.9
 # Two blocks agree from this normalised cross-correlation on, as their signs estimate it.
 BLOCK_NCC = 0.5
 _MAX_DIFFERENT = int(BITS * math.acos(BLOCK_NCC) / math.pi)
@@ -158,8 +165,31 @@ def agreement(grey: NDArray[np.uint8], affine: NDArray[np.float64], keypoints: K
     count = int(used.sum())
     if count < MIN_BLOCKS:
         return 0.0, count
-    agreeing = ((signs != enrolled).sum(axis=1) <= _MAX_DIFFERENT) & structured & (spread > 1)
-    return float(agreeing[used].mean()), count
+    agreeing = ((signs != enrolled).sum(axis=1) <= _MAX_DIFFERENT) & structured & (spread > 1) & used
+    rows, columns = np.divmod(np.flatnonzero(agreeing), BLOCKS)
+    if len(rows) == 0 or min(np.ptp(rows), np.ptp(columns)) + 1 < _MIN_SPAN:
+        return 0.0, count
+    share = float(agreeing.sum() / count)
+    paper = used & _paper(grey, warped)
+    shown = used & ~paper
+    if shown.sum() >= MIN_BLOCKS:
+        share = min(share, float(agreeing[shown].mean()))
+    elif paper.any() and share < _PAPER_AGREEMENT:
+        share = min(share, LIKELY_AGREEMENT)
+    return share, count
+
+
+def _paper(grey: NDArray[np.uint8], warped: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Blocks that are page as well as picture: some of them has the one grey that much of the candidate has."""
+    import cv2
+
+    levels = cv2.calcHist([grey], [0], None, [32], [0, 256]).ravel()
+    most = int(levels.argmax())
+    if levels[most] < _PAPER_SHARE * grey.size:
+        return np.zeros(BLOCKS * BLOCKS, dtype=bool)
+    page = np.abs(warped.astype(np.int16) - (8 * most + 4)) <= _PAPER_TOLERANCE
+    side = _WARPED // BLOCKS
+    return np.asarray(page.reshape(BLOCKS, side, BLOCKS, side).mean(axis=(1, 3)).ravel() >= _PAPER_BLOCK)
 
 
 @cache

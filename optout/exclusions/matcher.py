@@ -527,7 +527,9 @@ class _Shelf:
             agreed = SURE_AGREEMENT if likeness.sure else LIKELY_AGREEMENT
             matches = sure if likeness.sure else likely
             match = Match(owner, Scope.IMAGE, "picture", 1 - likeness.agreement, 1 - agreed)
-            if (likeness.sure or likeness.likely) and (owner not in matches or match.distance < matches[owner].distance):
+            if (likeness.sure or likeness.likely) and (
+                owner not in matches or match.distance < matches[owner].distance
+            ):
                 matches[owner] = match
         return sure, likely
 
@@ -547,6 +549,7 @@ def face_templates(exclusion: FaceExclusion) -> NDArray[np.float32]:
         return vectors
     mean = vectors.mean(axis=0, dtype=np.float64)
     return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)[np.newaxis]
+
 
 def _nearness(match: Match) -> tuple[float, str]:
     """Sorts across signals: the part of the threshold that was used up; exact signals come first."""
