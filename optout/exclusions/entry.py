@@ -47,8 +47,8 @@ class State(StrEnum):
 @dataclass(frozen=True)
 class ImageExclusion:
     """One excluded picture: `sha256` (hex) of its published bytes, the PDQ codes of its eight orientations, 32 bytes
-    each, and its keypoints. Without codes it had too little structure for PDQ and is matched by its bytes only; without
-    keypoints its crops and collages are not found."""
+    each, and its keypoints. Without codes it had too little structure for PDQ and is matched by its bytes and keypoints
+    only; without keypoints its crops and collages are not found."""
 
     exclusion_id: str
     sha256: str

@@ -70,8 +70,11 @@ class Fingerprint:
 
     @property
     def keypoints(self) -> bytes | None:
-        """What to enrol this picture's corners by (`optout.fingerprint.keypoints`); None when it is too plain."""
-        return None if self.plain or self.views is None else self.views.enrolled
+        """What to enrol this picture's corners by (`optout.fingerprint.keypoints`); None when it has too few of them.
+
+        A picture that is too plain for PDQ can have enough: a face before a wall, say (1 of 24 dev photos).
+        """
+        return None if self.views is None else self.views.enrolled
 
     @classmethod
     def of(cls, data: bytes, *, faces: bool = True) -> Fingerprint:
