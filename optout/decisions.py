@@ -102,9 +102,9 @@ def exclusion_id(request_id: str, scope: Scope, part: str) -> str:
 def exclusions_for(request: OptOutRequest, photos: Sequence[Photo]) -> list[Exclusion]:
     """All exclusions that accepting this case puts on the list.
 
-    A face case excludes one person by the chosen face of each photo; an image case each picture by its SHA-256 and its
-    eight PDQ codes; a links case each address. Raises `NothingToExclude` rather than let an acceptance be mailed that
-    no lookup would honour.
+    A face case excludes one person by the chosen face of each photo; an image case each picture by its SHA-256, its
+    eight PDQ codes and its keypoints; a links case each address. Raises `NothingToExclude` rather than let an
+    acceptance be mailed that no lookup would honour.
     """
     exclusions: list[Exclusion] = []
     if request.kind is Kind.FACE:
@@ -118,7 +118,11 @@ def exclusions_for(request: OptOutRequest, photos: Sequence[Photo]) -> list[Excl
     elif request.kind is Kind.IMAGE:
         exclusions += [
             ImageExclusion(
-                exclusion_id(request.id, Scope.IMAGE, photo.ticket), photo.sha256, photo.dihedral, State.ACCEPTED
+                exclusion_id(request.id, Scope.IMAGE, photo.ticket),
+                photo.sha256,
+                photo.dihedral,
+                State.ACCEPTED,
+                photo.keypoints,
             )
             for photo in photos
         ]

@@ -75,6 +75,8 @@ def look_at(data: bytes, ticket: str, *, faces: bool) -> tuple[Photo, bytes]:
         quality=quality,
         dihedral=fingerprint.dihedral if quality >= PDQ_MIN_QUALITY else (),
         faces=seen,
+        # Where a face is excluded, nobody looks for copies of the picture.
+        keypoints=None if faces else fingerprint.keypoints,
         face_model=FACE_MODEL if seen is not None else None,
         chosen_face=0 if seen is not None and len(seen) == 1 else None,
         face_problem=problem,

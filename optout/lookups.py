@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from optout.errors import PhotoUnreadable, RequestInvalid
 from optout.exclusions.entry import EMBEDDING_BYTES, Scope
 from optout.exclusions.log import Current, Version
-from optout.exclusions.matcher import Outcome, Reason, Verdict
+from optout.exclusions.matcher import Depth, Outcome, Reason, Verdict
 from optout.fingerprint import FINGERPRINT_VERSION, Fingerprint
 from optout.fingerprint.faces import FACE_MODEL
 
@@ -124,6 +124,10 @@ class Result(BaseModel):
     reason: Annotated[str, Field(description="Why; for `invalid`, `field:code`.")]
     retry_after_s: Annotated[int | None, Field(description="When it makes sense to ask again; null: not by waiting.")]
     coverage: Annotated[list[Scope], Field(description="Scopes that were searched in full.")]
+    depth: Annotated[
+        Depth,
+        Field(description="full: the picture was looked at; hashes: crops, frames and collages were not looked for."),
+    ]
     missing: Annotated[list[str], Field(description="Signals whose absence made the answer uncertain.")]
     matches: list[MatchedExclusion]
 
@@ -199,7 +203,9 @@ def _verdict(item: Item, scopes: list[Scope] | None, current: Current) -> Verdic
     fingerprint = _fingerprint(item, scopes)
     verdict = current.list.check(fingerprint, item.url, scopes=scopes)
     if verdict.verdict is Outcome.ALLOW and item.picture is not None and item.sha256 is None:
-        return current.list.check(replace(fingerprint, sha256=None), item.url, scopes=scopes)
+        # Nothing was found; what is asked again is only whether that is sure.
+        unsure = current.list.check(replace(fingerprint, sha256=None, views=None), item.url, scopes=scopes)
+        return replace(unsure, depth=verdict.depth)
     return verdict
 
 
@@ -211,6 +217,7 @@ def _invalid(name: str | None, field: str, code: str) -> Result:
         retry_after_s=None,
         coverage=[],
         missing=[],
+        depth=Depth.HASHES,
         matches=[],
     )
 

@@ -157,9 +157,10 @@ class Photo:
 
     `sha256` is of the bytes as uploaded (hex), `picture` of the re-encoded copy that everybody else sees. `width` and
     `height` are the copy's. `dihedral` holds the eight PDQ codes (32 bytes each), empty when the picture has too
-    little structure (PDQ quality < 50) and is matched by SHA-256 only. `faces` is None when faces are off, and else
-    holds the faces good enough to recognise somebody by; `face_problem` says what is wrong with another one
-    (`FaceProblem` of optout.fingerprint.faces). `chosen_face` is the index of the requester's own face.
+    little structure (PDQ quality < 50) and is matched by SHA-256 and keypoints only. `faces` is None when faces are
+    off, and else holds the faces good enough to recognise somebody by; `face_problem` says what is wrong with another
+    one (`FaceProblem` of optout.fingerprint.faces). `chosen_face` is the index of the requester's own face. `keypoints`
+    find crops and collages (`optout.fingerprint.keypoints`); None when there are too few, and in cases about a face.
     """
 
     ticket: str
@@ -173,6 +174,7 @@ class Photo:
     face_model: str | None = None
     chosen_face: int | None = None
     face_problem: str | None = None
+    keypoints: bytes | None = None
 
     @property
     def own_face(self) -> SeenFace | None:

@@ -275,6 +275,7 @@ def _photo_item(request: OptOutRequest, photo: Photo) -> dict[str, Any]:
             "height": photo.height,
             "quality": photo.quality,
             "dihedral": list(photo.dihedral),
+            "keypoints": photo.keypoints,
             "faces": None
             if photo.faces is None
             else [
@@ -299,6 +300,7 @@ def _photo(item: dict[str, Any]) -> Photo:
         height=item["height"],
         quality=item["quality"],
         dihedral=tuple(item["dihedral"]),
+        keypoints=item.get("keypoints"),
         faces=None
         if faces is None
         else tuple(SeenFace(tuple(face["box"]), face["score"] / 1_000, face["embedding"]) for face in faces),

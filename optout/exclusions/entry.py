@@ -16,7 +16,12 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from optout.errors import RequestInvalid
 
-ENTRY_VERSION = 1
+# 2 brought the keypoints of pictures. A reader that does not know them would let cropped copies in, so it must refuse.
+ENTRY_VERSION = 2
+READABLE_VERSIONS = frozenset({1, 2})
+# The first byte of keypoints; `optout.fingerprint.keypoints` says what follows it.
+KEYPOINTS_VERSION = 1
+MAX_KEYPOINT_BYTES = 6_144
 CODE_BYTES = 32
 EMBEDDING_BYTES = 4 * 128
 MAX_URL_LENGTH = 2048
@@ -41,13 +46,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class ImageExclusion:
-    """One excluded picture: `sha256` (hex) of its published bytes and the PDQ codes of its eight orientations, 32 bytes
-    each. Without codes it had too little structure for PDQ and is matched by its bytes only."""
+    """One excluded picture: `sha256` (hex) of its published bytes, the PDQ codes of its eight orientations, 32 bytes
+    each, and its keypoints. Without codes it had too little structure for PDQ and is matched by its bytes and keypoints
+    only; without keypoints its crops and collages are not found."""
 
     exclusion_id: str
     sha256: str
     dihedral: tuple[bytes, ...]
     state: State
+    keypoints: bytes | None = None
 
     @property
     def scope(self) -> Scope:
@@ -56,6 +63,10 @@ class ImageExclusion:
     def __post_init__(self) -> None:
         if re.fullmatch(r"[0-9a-f]{64}", self.sha256) is None or any(len(code) != CODE_BYTES for code in self.dihedral):
             raise ValueError("not a SHA-256 in lower-case hex with codes of 32 bytes")
+        if self.keypoints is not None and not (
+            self.keypoints[:1] == bytes([KEYPOINTS_VERSION]) and len(self.keypoints) <= MAX_KEYPOINT_BYTES
+        ):
+            raise ValueError("not keypoints of this version")
 
 
 @dataclass(frozen=True)
@@ -113,6 +124,8 @@ def to_item(exclusion: Exclusion) -> dict[str, Any]:
             item["sha256"] = bytes.fromhex(exclusion.sha256)
             if exclusion.dihedral:
                 item["codes"] = b"".join(exclusion.dihedral)
+            if exclusion.keypoints is not None:
+                item["keypoints"] = exclusion.keypoints
         case FaceExclusion():
             item["embeddings"] = list(exclusion.embeddings)
             item["model"] = exclusion.model
@@ -124,14 +137,15 @@ def to_item(exclusion: Exclusion) -> dict[str, Any]:
 def from_item(item: Mapping[str, Any]) -> Exclusion:
     """The exclusion that `to_item` wrote. Raises UnknownEntry when it is of another version or broken."""
     try:
-        if int(item["v"]) != ENTRY_VERSION:
+        if int(item["v"]) not in READABLE_VERSIONS:
             raise UnknownEntry("another version")
         exclusion_id, state = str(item["id"]), State(item["state"])
         match Scope(item["scope"]):
             case Scope.IMAGE:
                 codes = bytes(item.get("codes", b""))
                 split = tuple(codes[at : at + CODE_BYTES] for at in range(0, len(codes), CODE_BYTES))
-                return ImageExclusion(exclusion_id, bytes(item["sha256"]).hex(), split, state)
+                keypoints = bytes(item["keypoints"]) if "keypoints" in item else None
+                return ImageExclusion(exclusion_id, bytes(item["sha256"]).hex(), split, state, keypoints)
             case Scope.FACE:
                 embeddings = tuple(bytes(embedding) for embedding in item["embeddings"])
                 return FaceExclusion(exclusion_id, embeddings, str(item["model"]), state)

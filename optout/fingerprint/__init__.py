@@ -6,8 +6,9 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from optout.errors import FacesOff, PhotoUnreadable, RequestInvalid
 from optout.fingerprint.faces import FACE_DIMENSIONS, FACE_MODEL, Face, find_faces
 from optout.fingerprint.image import PHOTO_PROBLEMS, Picture, decode, reencode
 from optout.fingerprint.pdq import PDQ_MIN_QUALITY, PDQ_RADIUS, pdq_hashes
+
+if TYPE_CHECKING:
+    from optout.fingerprint.views import Views
 
 __all__ = [
     "FACE_MODEL",
@@ -40,7 +44,8 @@ class Fingerprint:
 
     `sha256` (hex) is of the bytes as published. `pdq` is 32 bytes with `quality` 0-100; `dihedral` holds the hashes of
     all eight orientations, the picture's own first, and is empty when only the hash itself was given. `width` and
-    `height` are the upright picture's.
+    `height` are the upright picture's. `views` holds small pixels to find cropped, framed and pasted copies by; None
+    when only signals were given.
     """
 
     sha256: str | None = None
@@ -51,6 +56,7 @@ class Fingerprint:
     width: int | None = None
     height: int | None = None
     version: str = FINGERPRINT_VERSION
+    views: Views | None = field(default=None, repr=False)
 
     @property
     def plain(self) -> bool:
@@ -61,6 +67,14 @@ class Fingerprint:
     def codes(self) -> tuple[bytes, ...]:
         """The codes to enrol this picture by: all eight orientations, none when it is too plain."""
         return () if self.plain else self.dihedral
+
+    @property
+    def keypoints(self) -> bytes | None:
+        """What to enrol this picture's corners by (`optout.fingerprint.keypoints`); None when it has too few of them.
+
+        A picture that is too plain for PDQ can have enough: a face before a wall, say (1 of 24 dev photos).
+        """
+        return None if self.views is None else self.views.enrolled
 
     @classmethod
     def of(cls, data: bytes, *, faces: bool = True) -> Fingerprint:
@@ -82,6 +96,7 @@ class Fingerprint:
             faces=_faces(picture) if faces else None,
             width=picture.width,
             height=picture.height,
+            views=_views(picture),
         )
 
     @classmethod
@@ -142,6 +157,14 @@ class Fingerprint:
                 for face in self.faces
             ],
         }
+
+
+def _views(picture: Picture) -> Views | None:
+    if find_spec("cv2") is None:
+        return None
+    from optout.fingerprint.views import Views
+
+    return Views(picture.rgb)
 
 
 def _faces(picture: Picture) -> tuple[Face, ...] | None:

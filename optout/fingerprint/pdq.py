@@ -35,6 +35,11 @@ def pdq_hashes(rgb: NDArray[np.uint8]) -> tuple[tuple[bytes, ...], int]:
     return tuple(_bits(_dct() @ grid @ _dct().T) for grid in grids), _quality(plain)
 
 
+def pdq_of_grid(grid: NDArray[np.float32]) -> tuple[bytes, int]:
+    """The hash and the quality of a picture that has been shrunk to (64, 64) luma already."""
+    return _bits(_dct() @ grid @ _dct().T), _quality(grid)
+
+
 def distance(one: bytes, other: bytes) -> int:
     """Number of differing bits."""
     return (int.from_bytes(one) ^ int.from_bytes(other)).bit_count()

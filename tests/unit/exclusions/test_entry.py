@@ -62,7 +62,7 @@ def test_an_item_without_a_part_is_unknown(exclusion: Exclusion, part: str) -> N
 
 
 @pytest.mark.parametrize(
-    "change", [{"v": 2}, {"scope": "voice"}, {"state": "maybe"}, {"url_hash": b"short"}, {"v": "x"}]
+    "change", [{"v": 3}, {"scope": "voice"}, {"state": "maybe"}, {"url_hash": b"short"}, {"v": "x"}]
 )
 def test_an_item_of_another_version_or_kind_is_unknown(change: dict[str, object]) -> None:
     item = to_item(LinkExclusion("a", bytes(32), State.ACCEPTED))

@@ -1,0 +1,59 @@
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from optout import Fingerprint
+from optout.exclusions import entry
+from optout.fingerprint import keypoints, sketch
+from tests.pictures import picture
+
+
+def grey(name: str) -> np.ndarray:
+    return keypoints.grey_of(np.asarray(Image.open(io.BytesIO(picture(name))).convert("RGB")))
+
+
+def test_what_is_stored_reads_back_and_fits_six_kilobytes() -> None:
+    found = keypoints.find_keypoints(grey("astronaut.png"))
+    assert found is not None
+    data = keypoints.to_bytes(found)
+    assert len(data) <= entry.MAX_KEYPOINT_BYTES
+    assert data[0] == entry.KEYPOINTS_VERSION == keypoints.KEYPOINTS_VERSION
+    again = keypoints.from_bytes(data)
+    assert np.abs(again.features.points - found.features.points).max() <= 1
+    assert (again.features.descriptors == found.features.descriptors).all()
+    assert (again.width, again.height, again.sketch) == (found.width, found.height, found.sketch)
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-1], lambda data: b"\x02" + data[1:]])
+def test_what_is_stored_otherwise_is_refused(damage) -> None:  # type: ignore[no-untyped-def]
+    found = keypoints.find_keypoints(grey("coffee.png"))
+    assert found is not None
+    with pytest.raises(ValueError, match="version"):
+        keypoints.from_bytes(damage(keypoints.to_bytes(found)))
+
+
+def test_the_projections_never_change() -> None:
+    """Every sketch that is stored was made with them."""
+    signs, spread = sketch.signs_of(np.add.outer(np.arange(64), 3 * np.arange(64)).astype(np.float32))
+    assert hashlib.sha256(np.packbits(signs).tobytes()).hexdigest()[:16] == "3d30bfab021369b3"
+    assert spread[0] == pytest.approx(7.2456884, abs=0.001)
+    assert sketch.SKETCH_BYTES == 264
+
+
+def test_corners_come_from_all_over_the_picture() -> None:
+    found = keypoints.find_keypoints(grey("rocket.jpg"))
+    assert found is not None
+    assert len(found.features) == keypoints.ENROLLED
+    x, y = found.features.points.T
+    quarters = {(left, top) for left, top in zip(x > found.width / 2, y > found.height / 2, strict=True)}
+    assert len(quarters) == 4
+
+
+@pytest.mark.parametrize("size", [(64, 64), (3000, 8), (8, 3000), (1000, 700)])
+def test_a_picture_without_corners_is_enrolled_by_its_bytes_only(size: tuple[int, int]) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", size, (40, 90, 10)).save(out, "PNG")
+    assert Fingerprint.of(out.getvalue(), faces=False).keypoints is None
