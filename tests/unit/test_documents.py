@@ -34,6 +34,7 @@ def documents() -> list[Path]:
 
 
 DOCUMENTS = documents()
+NESTED = {"faces"}
 EACH = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 
 
