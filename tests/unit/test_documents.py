@@ -75,8 +75,10 @@ def test_every_command_is_one(document: Path, capsys: pytest.CaptureFixture[str]
         if not re.match(r"optout [a-z-]+", span):
             continue
         words = shlex.split(span, comments=True)[1:]
+        # A command of commands, such as `optout faces calibrate`, is asked about the inner one.
+        named = words[: 2 if words[0] in NESTED else 1]
         with pytest.raises(SystemExit) as stopped:
-            cli.main([words[0], "--help"])
+            cli.main([*named, "--help"])
         printed = capsys.readouterr()
         assert stopped.value.code == 0, span
         for option in (word for word in words[1:] if word.startswith("--")):
