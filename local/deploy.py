@@ -155,10 +155,15 @@ def _packaged(place: Place) -> str:
         return f"s3://{CODE_BUCKET}/{key}"
 
     body = template.load()
+    settled = json.dumps([body, parameters(place)], sort_keys=True).encode()
     for resource in body["Resources"].values():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Serverless::Function":
             properties["CodeUri"] = uploaded(zipped(sources(properties["CodeUri"])))
+            # The embedded AWS does not look behind a Ref here, and so would never publish a second version: what the
+            # alias serves must change with the sources and with every setting.
+            release = hashlib.sha256(settled + properties["CodeUri"].encode()).hexdigest()
+            properties["AutoPublishCodeSha256"] = release
         if resource["Type"] == "AWS::Serverless::LayerVersion":
             # Workers run on the packages of this virtual environment, so the layers are empty here.
             properties["ContentUri"] = uploaded(zipped([("python/README", b"the virtual environment takes its place")]))

@@ -94,7 +94,9 @@ def test_an_acceptance_is_taken_back_by_two_reviewers(open_browser: OpenBrowser,
     expect(anna.page.locator(".notice")).to_contain_text("Accepted.")
     assert verdict() == "exclude"
     anna.take_step("^Propose to revoke$", "Accepted by mistake", "It is another page.", "Propose to revoke")
-    expect(anna.page.locator(".settle")).to_contain_text("Another reviewer must confirm it: you proposed it.")
+    expect(anna.page.locator("form[hx-post$='/revocation/confirmation']")).to_contain_text(
+        "Another reviewer must confirm it: you proposed it."
+    )
     expect(anna.page.get_by_role("button", name="Confirm the revocation")).to_have_count(0)
     assert verdict() == "exclude"
 
