@@ -89,6 +89,7 @@ def test_an_answer_has_exactly_the_published_fields(function: ModuleType) -> Non
         "reason": "match",
         "retry_after_s": None,
         "coverage": ["image", "face", "link"],
+        "depth": "hashes",
         "missing": [],
         "matches": [
             {"exclusion_id": "a", "scope": "link", "signal": "url", "distance": 0.0, "threshold": 0.0, "box": None}
