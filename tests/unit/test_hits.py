@@ -67,7 +67,7 @@ def test_the_window_holds_the_newest_answer_of_the_last_candidates(
 
 def result(name: str, verdict: str, reason: str, *ids: str) -> dict[str, Any]:
     matches = [{"exclusion_id": one, "scope": "image", "signal": "pdq", "distance": 0, "threshold": 31} for one in ids]
-    empty: dict[str, Any] = {"retry_after_s": None, "coverage": [], "missing": []}
+    empty: dict[str, Any] = {"retry_after_s": None, "coverage": [], "depth": "hashes", "missing": []}
     return {"id": name, "verdict": verdict, "reason": reason, "matches": matches} | empty
 
 
