@@ -72,9 +72,9 @@ class Fingerprint:
     def keypoints(self) -> bytes | None:
         """What to enrol this picture's corners by (`optout.fingerprint.keypoints`); None when it has too few of them.
 
-        A picture that is too plain for PDQ can have enough: a face before a wall, say (1 of 24 dev photos).
+        Also None when it is too plain for PDQ: its requester and reviewer are told that only its bytes are recognised.
         """
-        return None if self.views is None else self.views.enrolled
+        return None if self.views is None or self.plain else self.views.enrolled
 
     @classmethod
     def of(cls, data: bytes, *, faces: bool = True) -> Fingerprint:

@@ -57,3 +57,17 @@ def test_a_picture_without_corners_is_enrolled_by_its_bytes_only(size: tuple[int
     out = io.BytesIO()
     Image.new("RGB", size, (40, 90, 10)).save(out, "PNG")
     assert Fingerprint.of(out.getvalue(), faces=False).keypoints is None
+
+
+def test_a_plain_picture_is_enrolled_by_its_bytes_only_even_with_corners() -> None:
+    """What the photo page says of such a picture is what lookups do."""
+    wall = Image.new("RGB", (800, 800), (235, 235, 235))
+    with Image.open(io.BytesIO(picture("chelsea.png"))) as cat:
+        wall.paste(cat.convert("RGB").resize((160, 106)), (300, 340))
+    out = io.BytesIO()
+    wall.save(out, "PNG")
+    seen = Fingerprint.of(out.getvalue(), faces=False)
+    assert seen.plain
+    assert seen.views is not None
+    assert seen.views.enrolled is not None
+    assert (seen.codes, seen.keypoints) == ((), None)
