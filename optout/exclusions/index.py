@@ -44,7 +44,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from itertools import combinations
 from math import comb
@@ -142,24 +142,48 @@ class HammingIndex:
         `verify=False` reads only the header, for a file whose digest the caller has just checked.
         Raises IndexDamaged when the file is cut off, changed, or of a version that is not known here.
         """
-        sections = _read(path, verify=verify)
-        words = sections["words"].reshape(-1, 4)
-        live = np.unpackbits(sections["live"], count=len(words)).astype(bool)
-        lists = None
-        if len(sections["starts"]):
-            lists = _Lists(words, *(sections[name] for name in list(_SECTIONS)[2:]))
-        index = cls()
-        index._rebase(words, live, lists)
-        return index
+        return cls.from_arrays(_read(path, verify=verify))
 
     def save(self, path: Path) -> None:
         """Write everything to one file, which `open` maps. Row numbers stay; codes of removed rows are not in it."""
+        arrays = self.to_arrays()
+        _write(path, len(arrays["words"]), arrays)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> HammingIndex:
+        """An index over what `to_arrays` gave, without a copy: the arrays may be mapped files, read-only, and must stay
+        as they are. Their content is trusted: check a digest before.
+
+        Raises IndexDamaged when their kinds or lengths do not fit together.
+        """
+        if any(arrays[name].dtype != kind for name, kind in _SECTIONS.items()):
+            raise IndexDamaged("sections of another kind")
+        words = arrays["words"].reshape(-1, 4)
+        live, starts, rows = arrays["live"], arrays["starts"], arrays["rows"]
+        if len(live) != -(-len(words) // 8) or len(starts) not in (0, _BANDS * _VALUES + 1):
+            raise IndexDamaged("sections of other lengths")
+        lists = None
+        if len(starts):
+            blocks = int(_first_blocks(starts, bits := _block_bits(len(rows)))[-1])
+            crowded = int(arrays["crowd_sizes"].sum())
+            if len(rows) != starts[-1] or len(arrays["following"]) != blocks << bits:
+                raise IndexDamaged("sections of other lengths")
+            if len(arrays["crowd_rows"]) != crowded:
+                raise IndexDamaged("sections of other lengths")
+            lists = _Lists(words, *(arrays[name] for name in list(_SECTIONS)[2:]))
+        index = cls()
+        index._rebase(words, np.unpackbits(live, count=len(words)).astype(bool), lists)
+        return index
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything as plain little-endian arrays, by the names in `_SECTIONS`. Row numbers stay; codes of removed
+        rows are zeros."""
         words, live, lists = self._folded()
         words[~live] = 0
         parts: dict[str, NDArray[Any]] = {"words": words, "live": np.packbits(live)}
         for name in list(_SECTIONS)[2:]:
             parts[name] = np.zeros(0) if lists is None else getattr(lists, name)
-        _write(path, len(words), {name: parts[name].astype(kind, copy=False) for name, kind in _SECTIONS.items()})
+        return {name: parts[name].astype(kind, copy=False) for name, kind in _SECTIONS.items()}
 
     def __len__(self) -> int:
         return self._count

@@ -233,7 +233,7 @@ class ExclusionList:
         """
         return self.check_many([(fingerprint, url)], scopes=scopes)[0]
 
-    def _check(self, signals: _Signals, asked: tuple[Scope, ...], hits: _FaceHits) -> Verdict:
+    def _check(self, signals: _Signals, asked: tuple[Scope, ...], hits: _FaceHits, near: _CodeHits) -> Verdict:
         accepted, pending = self._shelves[State.ACCEPTED], self._shelves[State.PENDING]
         suspended = self._shelves[State.SUSPENDED]
         missing = {scope: signals.missing(scope, accepted, pending, suspended) for scope in asked}
@@ -241,20 +241,24 @@ class ExclusionList:
         coverage = tuple(scope for scope in asked if not missing[scope] and not (scope is Scope.FACE and foreign))
         views = signals.views if Scope.IMAGE in asked else None
 
-        found = accepted.search(signals, asked, hits[State.ACCEPTED], self.face_threshold, self.review_threshold)
+        found = accepted.search(
+            signals, asked, near[State.ACCEPTED], hits[State.ACCEPTED], self.face_threshold, self.review_threshold
+        )
         if not found.sure and views is not None:
             copies = accepted.copies(views, signals.code)
             found = _Found(copies.sure, found.doubtful + copies.doubtful)
         if found.sure:
             return Verdict(Outcome.EXCLUDE, Reason.MATCH, found.sure, coverage=coverage)
         lacking = tuple(dict.fromkeys(name for scope in asked for name in missing[scope]))
-        held = pending.search(signals, asked, hits[State.PENDING], self._cosine(pending)).sure
+        held = pending.search(signals, asked, near[State.PENDING], hits[State.PENDING], self._cosine(pending)).sure
         if not held and views is not None:
             copies = pending.copies(views, signals.code)
             held = copies.sure + copies.doubtful
         if held:
             return Verdict(Outcome.DEFER, Reason.PENDING_CASE, held, lacking, coverage)
-        held = suspended.search(signals, asked, hits[State.SUSPENDED], self._suspended_cosine).sure
+        held = suspended.search(
+            signals, asked, near[State.SUSPENDED], hits[State.SUSPENDED], self._suspended_cosine
+        ).sure
         if not held and views is not None:
             copies = suspended.copies(views, signals.code)
             held = copies.sure + copies.doubtful
@@ -280,13 +284,29 @@ class ExclusionList:
             _Signals(fingerprint or Fingerprint(), None if url is None else url_hash(url)) for fingerprint, url in pairs
         ]
         hits = self._face_hits(signals if Scope.FACE in asked else [])
+        near = self._code_hits(signals if Scope.IMAGE in asked else [])
         return [
             replace(
-                self._check(each, asked, {state: found.get(place, []) for state, found in hits.items()}),
+                self._check(
+                    each,
+                    asked,
+                    {state: found.get(place, []) for state, found in hits.items()},
+                    {state: found.get(place, []) for state, found in near.items()},
+                ),
                 depth=Depth.HASHES if each.views is None else Depth.FULL,
             )
             for place, each in enumerate(signals)
         ]
+
+    def _code_hits(self, signals: Sequence[_Signals]) -> dict[State, dict[int, list[tuple[int, int]]]]:
+        """For each state and place in `signals`, what its code is near: (row, bits). All codes of a call are searched
+        at once, which costs a quarter of one after the other."""
+        coded = [(place, each.code) for place, each in enumerate(signals) if each.code is not None]
+        near: dict[State, dict[int, list[tuple[int, int]]]] = {}
+        for state, shelf in self._shelves.items():
+            found = shelf.near([code for _, code in coded], PDQ_RADIUS)
+            near[state] = {place: hits for (place, _), hits in zip(coded, found, strict=True) if hits}
+        return near
 
     def _face_hits(self, signals: Sequence[_Signals]) -> dict[State, dict[int, list[list[tuple[int, float]]]]]:
         """For each state and place in `signals`, what each of its faces is near: (row, cosine). All faces of a call are
@@ -368,6 +388,7 @@ class _Signals:
 
 
 _FaceHits = dict[State, list[list[tuple[int, float]]]]
+_CodeHits = dict[State, list[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -450,15 +471,25 @@ class _Shelf:
             self.faces.remove(row)
             del self._face_owner[row]
 
+    def near(self, codes: Sequence[bytes], radius: int) -> list[list[tuple[int, int]]]:
+        """Of each code the rows of codes within the radius, and how many bits away they are."""
+        found: list[list[tuple[int, int]]] = [[] for _ in codes]
+        if codes and len(self.codes):
+            pairs = self.codes.matches(np.frombuffer(b"".join(codes), dtype=np.uint8).reshape(-1, 32), radius)
+            for query, row, bits in zip(*(part.tolist() for part in pairs), strict=True):
+                found[query].append((row, bits))
+        return found
+
     def search(
         self,
         signals: _Signals,
         asked: tuple[Scope, ...],
+        near: list[tuple[int, int]],
         hits: list[list[tuple[int, float]]],
         cosine: float,
         doubtful_from: float | None = None,
     ) -> _Found:
-        """The nearest match of every exclusion and signal. `hits` has what each of the faces is near."""
+        """The nearest match of every exclusion and signal. `near`: what the code is near, `hits`: what each face is."""
         found: dict[tuple[str, str], Match] = {}
 
         def keep(match: Match) -> None:
@@ -469,15 +500,14 @@ class _Shelf:
         if Scope.IMAGE in asked:
             for exclusion_id in self.exact.get(signals.fingerprint.sha256 or "", ()):
                 keep(Match(exclusion_id, Scope.IMAGE, "sha256", 0, 0))
-            if signals.code is not None:
-                for row, bits in self.codes.within(signals.code, PDQ_RADIUS):
-                    keep(Match(self._code_owner[row], Scope.IMAGE, "pdq", bits, PDQ_RADIUS))
+            for row, bits in near:
+                keep(Match(self._code_owner[row], Scope.IMAGE, "pdq", bits, PDQ_RADIUS))
         if Scope.LINK in asked and signals.url_hash is not None:
             for exclusion_id in self.links.get(signals.url_hash, ()):
                 keep(Match(exclusion_id, Scope.LINK, "url", 0, 0))
-        for face, near in zip(signals.faces or (), hits, strict=False):
+        for face, alike in zip(signals.faces or (), hits, strict=False):
             box = face.box if face.box[2] else None
-            for row, likeness in near:
+            for row, likeness in alike:
                 threshold = 1 - (cosine if likeness >= cosine or doubtful_from is None else doubtful_from)
                 keep(Match(self._face_owner[row], Scope.FACE, "face", 1 - likeness, threshold, box))
         nearest = sorted(found.values(), key=_nearness)
@@ -495,8 +525,9 @@ class _Shelf:
         sure: dict[str, Match] = {}
         found: dict[int, Likeness] = {}
         near: dict[int, None] = {}
-        for part, box in (*whole, *views.codes):
-            for row, bits in self.codes.within(part, PDQ_CANDIDATE_RADIUS):
+        parts = (*whole, *views.codes)
+        for (_, box), hits in zip(parts, self.near([part for part, _ in parts], PDQ_CANDIDATE_RADIUS), strict=True):
+            for row, bits in hits:
                 owner = self._code_owner[row]
                 if bits <= PDQ_RADIUS:
                     if owner not in sure or bits < sure[owner].distance:

@@ -327,6 +327,26 @@ def test_a_saved_index_answers_as_before(saved: Path) -> None:
     }
 
 
+def test_arrays_that_may_not_be_written_to_make_the_same_index() -> None:
+    index = HammingIndex.build(stored_codes())
+    index.remove(7)
+    held = {name: np.frombuffer(part.tobytes(), dtype=part.dtype) for name, part in index.to_arrays().items()}
+    again = HammingIndex.from_arrays(held)
+    queries = stored_codes()[:40]
+    assert by_index(again, queries) == by_index(index, queries)
+    row = again.add(bytes(32))
+    again.remove(8)
+    assert again.within(bytes(32), 0) == [(row, 0)]
+
+
+@pytest.mark.parametrize("name", ["words", "live", "starts", "rows", "following", "crowd_rows", "crowd_sizes"])
+def test_arrays_that_do_not_fit_together_are_refused(name: str) -> None:
+    arrays = HammingIndex.build(stored_codes()).to_arrays()
+    for other in (arrays[name][:-8], arrays[name].astype(np.float64)):
+        with pytest.raises(IndexDamaged):
+            HammingIndex.from_arrays(arrays | {name: other})
+
+
 def test_codes_of_removed_rows_are_not_in_the_file(saved: Path) -> None:
     written, stored = saved.read_bytes(), stored_codes()
     assert all((code.tobytes() in written) == bool(row % 15) for row, code in enumerate(stored[1490:1530], 1490))
