@@ -2,9 +2,10 @@
 
     python -m bench.load --visitors 200 --batches 50
 
-Every visitor goes the whole way: form, photo (for two of three), check, confirmation, letter. The visitors come one
-after another as fast as `--at-once` of them can be served; the crawlers' batches go on beside them. Fails when any
-answer is not the expected one, or when a letter is missing or comes twice.
+Every visitor goes the whole way: form, photo (for two of three), check, confirmation, letter. All of them are there at
+the same time, each in a thread of their own, and read or type for `--pause` seconds in the mean before every request
+(people take longer); the crawlers' batches go on beside them without a pause. Fails when any answer is not the expected
+one, or when a letter is missing or comes twice.
 
 Prints the table of docs/performance.md: latency by route as the visitor's browser sees it, beside that of a function
 which does nothing, called the same way at the same time. The difference is ours; the rest is the emulator's and the
@@ -26,7 +27,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -52,6 +53,7 @@ LETTERS_WITHIN_S = 120.0
 # What stands for the emulator: a function that answers at once, asked again and again while the others are.
 EMPTY = b"def lambda_handler(event, context):\n    return {'statusCode': 200, 'body': ''}\n"
 
+_PAUSES = Random(1)  # noqa: S311
 _ROUTES = [
     (each.method, re.compile(re.sub(r"{[^}]+}", "[^/]+", each.path) + "$"), f"{each.method} {each.path}")
     for each in OPERATIONS
@@ -79,20 +81,47 @@ class Times:
         return found
 
 
+class Gauge:
+    """How many there are, and the most there ever were."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.most = 0
+        self._lock = threading.Lock()
+
+    def change(self, by: int) -> None:
+        with self._lock:
+            self.now += by
+            self.most = max(self.most, self.now)
+
+
 @dataclass(frozen=True)
 class Timed(Running):
-    """An instance whose HTTP clients write down how long every answer took, the answer's last byte included."""
+    """An instance whose HTTP clients write down how long every answer took, the answer's last byte included.
+
+    They wait before every request, `pause` seconds in the mean and twice that at most. `confirmed_at` are the times at
+    which a visitor pressed the last button.
+    """
 
     times: Times = field(default_factory=Times)
+    pause: float = 0.0
+    asking: Gauge = field(default_factory=Gauge)
+    confirmed_at: list[float] = field(default_factory=list)
 
     def http(self, **settings: Any) -> httpx.Client:
         def asked(request: httpx.Request) -> None:
+            time.sleep(_PAUSES.uniform(0, 2 * self.pause))
+            self.asking.change(1)
             request.extensions["asked"] = time.perf_counter()
 
         def answered(response: httpx.Response) -> None:
             response.read()
             taken = time.perf_counter() - response.request.extensions["asked"]
-            self.times.add(route(response.request, self.site), taken)
+            name = route(response.request, self.site)
+            self.times.add(name, taken)
+            self.asking.change(-1)
+            if name.endswith("/confirm"):
+                self.confirmed_at.append(time.time() - taken)
 
         return super().http(event_hooks={"request": [asked], "response": [answered]}, **settings)
 
@@ -210,7 +239,7 @@ def letter_delays(running: Running, confirmed: dict[str, float]) -> list[float]:
     return delays
 
 
-def load(running: Timed, visitors: int, batches: int, at_once: int) -> tuple[str, list[str]]:
+def load(running: Timed, visitors: int, batches: int, pause: float) -> tuple[str, list[str]]:
     """Runs it all; one sentence, and the findings."""
     wrong: list[str] = []
     confirmed: dict[str, float] = {}
@@ -224,9 +253,15 @@ def load(running: Timed, visitors: int, batches: int, at_once: int) -> tuple[str
         except (DidNotHold, httpx.HTTPError, StopIteration, KeyError) as error:
             wrong.append(f"{type(error).__name__}: {error}")
 
+    people = replace(running, pause=pause)
+    there = Gauge()
+
     def one_visit(visitor: int) -> None:
-        email = visit(running, visitor)
-        confirmed[email] = time.time()
+        of_this_visitor = replace(people if visitor >= 0 else running, confirmed_at=[])
+        there.change(1)
+        email = visit(of_this_visitor, visitor)
+        there.change(-1)
+        (confirmed[email],) = of_this_visitor.confirmed_at
 
     def one_batch(number: int) -> None:
         verdicts.update(batch(running, number))
@@ -243,12 +278,13 @@ def load(running: Timed, visitors: int, batches: int, at_once: int) -> tuple[str
         call_empty(running, address)
     idle = next(row for row in running.times.rows() if row[0] == "the empty function")
     running.times._taken.clear()
+    running.asking.most = 0
     began = time.monotonic()
     probe = threading.Thread(target=probes)
     probe.start()
-    with ThreadPoolExecutor(at_once) as people, ThreadPoolExecutor(CRAWLERS) as crawlers:
+    with ThreadPoolExecutor(visitors) as threads, ThreadPoolExecutor(CRAWLERS) as crawlers:
         for visitor in range(visitors):
-            people.submit(guarded, lambda visitor=visitor: one_visit(visitor))  # type: ignore[misc]
+            threads.submit(guarded, lambda visitor=visitor: one_visit(visitor))  # type: ignore[misc]
         for number in range(batches):
             crawlers.submit(guarded, lambda number=number: one_batch(number))  # type: ignore[misc]
     took = time.monotonic() - began
@@ -261,8 +297,9 @@ def load(running: Timed, visitors: int, batches: int, at_once: int) -> tuple[str
         wrong.append(str(error))
     late = f"median {delays[len(delays) // 2]:.1f} s, last {delays[-1]:.1f} s after its confirmation" if delays else "-"
     sentence = (
-        f"{len(confirmed) - 1} of {visitors} visitors, at most {at_once} at once, and {batches} batches of "
-        f"{ITEMS_OF_A_BATCH} items ({PICTURES_OF_A_BATCH} of them pictures) in {took:.0f} s; {dict(verdicts)}; "
+        f"{len(confirmed) - 1} of {visitors} visitors, {there.most} of them there at once with up to "
+        f"{running.asking.most} requests under way, and {batches} batches of {ITEMS_OF_A_BATCH} items "
+        f"({PICTURES_OF_A_BATCH} of them pictures) in {took:.0f} s; {dict(verdicts)}; "
         f"{len(wrong)} errors; {len(delays)} letters, one each: {late}. The empty function alone: median "
         f"{idle[2]:.0f} ms, p95 {idle[3]:.0f} ms."
     )
@@ -274,14 +311,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--visitors", type=int, default=200)
     parser.add_argument("--batches", type=int, default=50)
-    # Two shared cores carry four; with eight, new workers of `examine` take longer to start than they may run.
-    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument(
+        "--pause", type=float, default=20.0, help="seconds before each request of a visitor, in the mean"
+    )
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="image-optout-load-") as folder, EmbeddedAws(Path(folder)) as aws:
         times = Times()
         running = Timed(aws.running.place, aws.running.outputs, aws.running.keys, times)
         busy = os.getloadavg()[0]
-        sentence, wrong = load(running, asked.visitors, asked.batches, asked.at_once)
+        sentence, wrong = load(running, asked.visitors, asked.batches, asked.pause)
     print(f"{sentence} Load of the machine before: {busy:.1f}.\n")
     print("| route | calls | median (ms) | p95 (ms) | max (ms) |\n|---|---|---|---|---|")
     for name, calls, middle, late, most in times.rows():

@@ -115,7 +115,9 @@ def test_a_photo_that_a_script_may_not_send_goes_as_a_plain_form(open_browser: O
     visitor.complaints.clear()
 
 
-@pytest.mark.parametrize("path", ["/status/forged.token.here", "/opt-out/AAAAAAAAAAAAAAAAAAAAAA/check"])
+@pytest.mark.parametrize(
+    "path", ["/status/forged.token.here", "/opt-out/AAAAAAAAAAAAAAAAAAAAAA/check", "/nothing/here"]
+)
 def test_an_address_that_leads_nowhere_says_so_in_words(visitor: Visitor, path: str) -> None:
     page = visitor.page
     page.goto(path)

@@ -30,6 +30,7 @@ REVIEWED = {
     ("GET", "/help"): ("Submit", NONE),
     ("GET", "/static/{file}"): ("Submit", NONE),
     ("GET", "/static/vendor/{file}"): ("Submit", NONE),
+    ("GET", "/{proxy+}"): ("Submit", NONE),
     ("GET", "/console"): ("Decide", NONE),
     ("GET", "/requests"): ("Decide", COGNITO),
     ("GET", "/requests/{id}"): ("Decide", COGNITO),

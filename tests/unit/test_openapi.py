@@ -29,7 +29,8 @@ def folder(properties: dict[str, Any]) -> str:
 def in_the_template() -> Iterator[tuple[str, str, str, Access]]:
     for properties in template.resources("AWS::Serverless::Function").values():
         for event in properties["Events"].values():
-            if event["Type"] == "Api":
+            # What catches every other address answers 404 and is no operation of its own.
+            if event["Type"] == "Api" and event["Properties"]["Path"] != "/{proxy+}":
                 route = event["Properties"]
                 who = ACCESS[route.get("Auth", {}).get("Authorizer")]
                 yield route["Method"], route["Path"], folder(properties), who
