@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from optout.exclusions import keypoint_index
 from optout.exclusions.keypoint_index import KeypointIndex
-from optout.fingerprint.keypoints import DESCRIPTOR_BYTES, Features, Keypoints
+from optout.fingerprint.keypoints import DESCRIPTOR_BYTES, Features, Keypoints, to_bytes
 from optout.fingerprint.sketch import SKETCH_BYTES
 
 
@@ -71,3 +72,44 @@ def test_an_empty_index_and_an_empty_picture_have_no_candidates() -> None:
     assert index.candidates(features(1)) == []
     index.add(keypoints(1))
     assert index.candidates(features(1, 0)) == []
+
+
+def stored(*pictures: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+    parts = [to_bytes(each) for each in pictures]
+    return np.frombuffer(b"".join(parts), np.uint8), np.cumsum([len(part) for part in parts])
+
+
+def test_an_index_of_stored_pictures_is_the_index_they_were_added_to() -> None:
+    pictures = [
+        Keypoints(512, 100 + seed, features(seed, 30 + seed), bytes([seed]) * SKETCH_BYTES) for seed in range(9)
+    ]
+    index = KeypointIndex.of(*stored(*pictures))
+    assert len(index) == 9
+    for row, given in enumerate(pictures):
+        assert to_bytes(index.keypoints(row)) == to_bytes(given)
+        assert index.candidates(given.features)[:1] == [row]
+    assert index.add(keypoints(77)) == 9
+    index.remove(4)
+    assert index.candidates(features(77))[:1] == [9]
+    assert index.candidates(pictures[4].features) == []
+
+
+def test_an_index_of_nothing_is_an_empty_one() -> None:
+    assert len(KeypointIndex.of(*stored())) == 0
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-1], lambda data: data ^ 1, lambda data: data[:5]])
+def test_stored_pictures_of_another_version_or_broken_are_refused(spoil) -> None:  # type: ignore[no-untyped-def]
+    data, ends = stored(keypoints(1), keypoints(2))
+    with pytest.raises(ValueError, match="version"):
+        KeypointIndex.of(spoil(data), ends)
+
+
+def test_corners_sorted_block_by_block_are_sorted_as_if_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = features(3, 5_000).descriptors
+    at_once = keypoint_index._sorted(many, 1, 9)
+    monkeypatch.setattr(keypoint_index, "_BLOCK", 700)
+    by_block = keypoint_index._sorted(many, 1, 9)
+    assert (at_once[0] == by_block[0]).all()
+    assert (at_once[1] == by_block[1]).all()
+    assert sorted(at_once[0]) == [corner for corner in range(5_000) if (corner + 1) % 4 < 2]
