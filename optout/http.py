@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
@@ -122,6 +123,42 @@ _HEADINGS = {
 }
 
 
+# What an AWS service says when it is too busy or not well: it did nothing, and the same call may work in a moment
+# (docs.aws.amazon.com, "Error handling with DynamoDB" and "Amazon S3 error responses"; botocore's retry rules).
+_PASSING = {
+    "ProvisionedThroughputExceeded",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingError",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionConflict",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+}
+
+
+def in_our_terms(error: Exception) -> Exception:
+    """`Unavailable` for a call of AWS that got no answer, or one that says "not now", after its bounded retries; any
+    other error as it is."""
+    # Not imported: a page that asks AWS nothing starts without it, and then the error cannot be one of its.
+    aws = sys.modules.get("botocore.exceptions")
+    if aws is None:
+        return error
+    passing = isinstance(error, (aws.HTTPClientError, aws.ConnectionError))
+    if isinstance(error, aws.ClientError):
+        response: Any = error.response
+        reasons = {reason.get("Code") for reason in response.get("CancellationReasons", ())}
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        passing = status >= 500 or bool(_PASSING & {response.get("Error", {}).get("Code"), *reasons})
+    if not passing:
+        return error
+    logger.warning("a service of AWS did not answer", extra={"error_type": type(error).__name__})
+    return errors.Unavailable()
+
+
 def _answer_to(error: Exception) -> _Answer:
     for known in type(error).__mro__:
         if known in _ANSWERS:
@@ -174,6 +211,7 @@ def resolver() -> APIGatewayRestResolver:
     app = _Resolver()
 
     def answer(error: Exception) -> Response[str]:
+        error = in_our_terms(error)
         found = _answer_to(error)
         if found is _UNEXPECTED:
             _log(error)

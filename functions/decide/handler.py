@@ -17,7 +17,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from optout.errors import OptOutError
-from optout.http import resolver
+from optout.http import in_our_terms, resolver
 from optout.store import Photos, Requests
 from optout.web import console
 
@@ -32,8 +32,11 @@ def reviewers_only(app: APIGatewayRestResolver, next_middleware: NextMiddleware)
         return console.not_a_reviewer(app)
     try:
         return next_middleware(app)
-    except OptOutError as error:
-        return console.refusal(app, error)
+    except Exception as failed:
+        error = in_our_terms(failed)
+        if isinstance(error, OptOutError):
+            return console.refusal(app, error)
+        raise
 
 
 guarded = [reviewers_only]

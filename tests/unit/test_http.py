@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,6 +121,48 @@ def test_programs_are_told_the_facts_of_an_error() -> None:
 def test_an_answer_that_may_come_later_says_when_to_ask_again() -> None:
     found = answer(raising(errors.NotFresh()), event("GET", "/here"))
     assert header(found, "Retry-After") == "5"
+
+
+def refused_by_aws(code: str, status: int, reasons: Sequence[str] = ()) -> ClientError:
+    response: Any = {
+        "Error": {"Code": code, "Message": SECRET_WORDS},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+        "CancellationReasons": [{"Code": reason} for reason in reasons],
+    }
+    return ClientError(response, "TransactWriteItems")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectTimeoutError(endpoint_url="https://aws.example"),
+        ReadTimeoutError(endpoint_url="https://aws.example"),
+        EndpointConnectionError(endpoint_url="https://aws.example"),
+        refused_by_aws("ThrottlingException", 400),
+        refused_by_aws("SlowDown", 503),
+        refused_by_aws("InternalServerError", 500),
+        refused_by_aws("TransactionCanceledException", 400, ["None", "ThrottlingError"]),
+    ],
+    ids=repr,
+)
+def test_a_service_of_aws_that_does_not_answer_is_no_failure_of_ours_and_may_answer_soon(error: Exception) -> None:
+    found = answer(raising(error), event("GET", "/here", None, {"Accept": "application/json"}))
+    assert (found["statusCode"], json.loads(found["body"])["error"]) == (503, "unavailable")
+    assert header(found, "Retry-After") == "5"
+    assert SECRET_WORDS not in found["body"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refused_by_aws("AccessDeniedException", 400),
+        refused_by_aws("ValidationException", 400),
+        refused_by_aws("TransactionCanceledException", 400, ["None", "ConditionalCheckFailed"]),
+    ],
+    ids=repr,
+)
+def test_what_asking_again_will_not_mend_is_a_failure_of_ours(error: Exception) -> None:
+    assert answer(raising(error), event("GET", "/here"))["statusCode"] == 500
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])

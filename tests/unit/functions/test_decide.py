@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -711,3 +712,16 @@ def test_the_console_page_needs_no_sign_in_and_runs_nothing_inline(call: Call) -
         attributes for tag, attributes in Elements(answer.body).found if attributes.get("name") == "htmx-config"
     )
     assert json.loads(config["content"] or "")["allowEval"] is False
+
+
+def test_a_table_that_does_not_answer_is_said_in_the_console_as_a_refusal(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object, **__: object) -> None:
+        raise ReadTimeoutError(endpoint_url="https://aws.example")
+
+    monkeypatch.setattr(Requests, "queue", busy)
+    refused = call("GET", "/requests")
+    assert refused.status == 503
+    assert "Please try again in a moment." in refused.text
+    assert call("GET", "/requests", accept="application/json").json["error"] == "unavailable"
