@@ -119,7 +119,16 @@ class Resume:
     exclusion_id: str
 
 
-Change = Add | Remove | Suspend | Resume
+@dataclass(frozen=True)
+class Answer:
+    """A person looked at a doubtful hit: the file with this SHA-256 (hex) shows what the exclusion is about, or not."""
+
+    exclusion_id: str
+    candidate_sha256: str
+    same: bool
+
+
+Change = Add | Remove | Suspend | Resume | Answer
 
 # How the changes that only name an exclusion stand in the log.
 _NAMED: dict[str, type[Remove | Suspend | Resume]] = {"remove": Remove, "suspend": Suspend, "resume": Resume}
@@ -147,6 +156,13 @@ def _weight(value: Any) -> int:
 def _write_change(change: Change) -> dict[str, Any]:
     if isinstance(change, Add):
         return {"op": "add", "exclusion": to_item(change.exclusion)}
+    if isinstance(change, Answer):
+        return {
+            "op": "answer",
+            "exclusion_id": change.exclusion_id,
+            "sha256": bytes.fromhex(change.candidate_sha256),
+            "same": change.same,
+        }
     op = next(name for name, kind in _NAMED.items() if isinstance(change, kind))
     return {"op": op, "exclusion_id": change.exclusion_id}
 
@@ -156,6 +172,8 @@ def _read_change(item: dict[str, Any]) -> Change:
         return Add(from_item(item["exclusion"]))
     if item["op"] in _NAMED:
         return _NAMED[item["op"]](item["exclusion_id"])
+    if item["op"] == "answer":
+        return Answer(item["exclusion_id"], item["sha256"].hex(), item["same"])
     # Skipping it would answer from another list than the one that was decided.
     raise UnknownEntry(item["op"])
 
@@ -214,7 +232,7 @@ class ExclusionLog:
             for change in item.changes:
                 if isinstance(change, Add):
                     state = change.exclusion.state if change.exclusion.exclusion_id == exclusion_id else state
-                elif change.exclusion_id == exclusion_id:
+                elif not isinstance(change, Answer) and change.exclusion_id == exclusion_id:
                     state = _after(state, change)
         if seen < head.seq:
             raise NotFresh("a change of the list cannot be seen yet")
@@ -362,4 +380,6 @@ class CurrentList:
                         self._list.suspend(change.exclusion_id)
                     case Resume():
                         self._list.resume(change.exclusion_id)
+                    case Answer():
+                        self._list.remember(change.exclusion_id, change.candidate_sha256, same=change.same)
             self._applied = Version(self._applied.epoch, item.seq)

@@ -6,7 +6,7 @@ when every signal that the list needs was given; whatever cannot be answered sur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -90,10 +90,10 @@ class Depth(StrEnum):
 
 @dataclass(frozen=True)
 class Match:
-    """One exclusion that applies. `signal` is sha256, pdq, picture, face or url; always `distance <= threshold`:
-    differing bits for pdq, the share of the picture that does not agree for picture, 1 - cosine for face, 0 and 0 for
-    what is matched exactly. `box` says where in the picture asked about the
-    face is, (x, y, width, height) in pixels, when it was given with the face."""
+    """One exclusion that applies. `signal` is sha256, pdq, picture, face, url or answer (a person has said so); always
+    `distance <= threshold`: differing bits for pdq, the share of the picture that does not agree for picture, 1 -
+    cosine for face, 0 and 0 for what is matched exactly. `box` says where in the picture asked about the face is,
+    (x, y, width, height) in pixels, when it was given with the face."""
 
     exclusion_id: str
     scope: Scope
@@ -156,6 +156,8 @@ class ExclusionList:
         self._per_million = false_exclusions_per_million
         self._reviews_per_face = reviews_per_day / crawled_faces_per_day
         self._shelves = {state: _Shelf() for state in State}
+        self._answers: dict[str, dict[str, bool]] = {}  # sha256 of a candidate -> exclusion id -> same
+        self._answered: dict[str, set[str]] = {}  # exclusion id -> candidates
 
     def __len__(self) -> int:
         """Number of exclusions of every state; what was added under one id counts once."""
@@ -209,6 +211,26 @@ class ExclusionList:
         """Take everything under this id off the list. Unknown ids are no error: removing twice is removing."""
         for shelf in self._shelves.values():
             shelf.remove(exclusion_id)
+        for sha256 in self._answered.pop(exclusion_id, ()):
+            left = self._answers[sha256]
+            del left[exclusion_id]
+            if not left:
+                del self._answers[sha256]
+
+    def remember(self, exclusion_id: str, candidate_sha256: str, *, same: bool) -> None:
+        """Keep a person's answer about a doubtful hit. From now on the file with this SHA-256 (hex) matches the
+        exclusion exactly (`same`), or is no longer doubtful because of it; surer hits count as before. The answer lasts
+        as long as the exclusion is on the list, and is nothing when it is not."""
+        if any(exclusion_id in shelf.held for shelf in self._shelves.values()):
+            self._answers.setdefault(candidate_sha256, {})[exclusion_id] = same
+            self._answered.setdefault(exclusion_id, set()).add(candidate_sha256)
+
+    @property
+    def answers(self) -> Iterator[tuple[str, str, bool]]:
+        """Every answer kept, as `remember` takes them: exclusion, candidate's SHA-256, and whether it is the same."""
+        for sha256, by_exclusion in self._answers.items():
+            for exclusion_id, same in by_exclusion.items():
+                yield exclusion_id, sha256, same
 
     def suspend(self, exclusion_id: str) -> None:
         """Let an accepted exclusion hold back instead of exclude. Unknown or suspended ids stay as they are."""
@@ -240,6 +262,8 @@ class ExclusionList:
         foreign = Scope.FACE in asked and any(shelf.foreign for shelf in (accepted, pending, suspended))
         coverage = tuple(scope for scope in asked if not missing[scope] and not (scope is Scope.FACE and foreign))
         views = signals.views if Scope.IMAGE in asked else None
+        answers = self._answers.get(signals.fingerprint.sha256 or "", {})
+        same = [exclusion_id for exclusion_id, yes in answers.items() if yes]
 
         found = accepted.search(
             signals, asked, near[State.ACCEPTED], hits[State.ACCEPTED], self.face_threshold, self.review_threshold
@@ -247,25 +271,29 @@ class ExclusionList:
         if not found.sure and views is not None:
             copies = accepted.copies(views, signals.code)
             found = _Found(copies.sure, found.doubtful + copies.doubtful)
-        if found.sure:
-            return Verdict(Outcome.EXCLUDE, Reason.MATCH, found.sure, coverage=coverage)
+        sure = accepted.named(same, asked) + found.sure
+        if sure:
+            return Verdict(Outcome.EXCLUDE, Reason.MATCH, sure[:MAX_MATCHES], coverage=coverage)
         lacking = tuple(dict.fromkeys(name for scope in asked for name in missing[scope]))
         held = pending.search(signals, asked, near[State.PENDING], hits[State.PENDING], self._cosine(pending)).sure
+        held = pending.named(same, asked) + held
         if not held and views is not None:
             copies = pending.copies(views, signals.code)
             held = copies.sure + copies.doubtful
         if held:
-            return Verdict(Outcome.DEFER, Reason.PENDING_CASE, held, lacking, coverage)
+            return Verdict(Outcome.DEFER, Reason.PENDING_CASE, held[:MAX_MATCHES], lacking, coverage)
         held = suspended.search(
             signals, asked, near[State.SUSPENDED], hits[State.SUSPENDED], self._suspended_cosine
         ).sure
+        held = suspended.named(same, asked) + held
         if not held and views is not None:
             copies = suspended.copies(views, signals.code)
             held = copies.sure + copies.doubtful
         if held:
-            return Verdict(Outcome.DEFER, Reason.SUSPENDED, held, lacking, coverage)
-        if found.doubtful:
-            return Verdict(Outcome.REVIEW, Reason.DOUBTFUL_MATCH, found.doubtful, lacking, coverage)
+            return Verdict(Outcome.DEFER, Reason.SUSPENDED, held[:MAX_MATCHES], lacking, coverage)
+        doubtful = tuple(match for match in found.doubtful if match.exclusion_id not in answers)
+        if doubtful:
+            return Verdict(Outcome.REVIEW, Reason.DOUBTFUL_MATCH, doubtful[:MAX_MATCHES], lacking, coverage)
         if foreign or lacking:
             reason = Reason.MODEL_MISMATCH if foreign else Reason.MISSING_SIGNALS
             return Verdict(Outcome.DEFER, reason, (), lacking, coverage)
@@ -393,7 +421,8 @@ _CodeHits = dict[State, list[tuple[int, int]]]
 
 @dataclass(frozen=True)
 class _Found:
-    """What was near: surely, and only so that a person must look. Each with the nearest first."""
+    """What was near: surely, and only so that a person must look. Each whole, with the nearest first: what is cut off
+    before answers are applied would hide behind what a person has called different."""
 
     sure: tuple[Match, ...]
     doubtful: tuple[Match, ...]
@@ -480,6 +509,11 @@ class _Shelf:
                 found[query].append((row, bits))
         return found
 
+    def named(self, exclusion_ids: Iterable[str], asked: tuple[Scope, ...]) -> tuple[Match, ...]:
+        """Those of these exclusions that are here and whose scope is asked, as a person's answer made them match."""
+        here = {(name, each.scope): None for name in exclusion_ids for each in self.held.get(name, ())}
+        return tuple(Match(name, scope, "answer", 0, 0) for name, scope in here if scope in asked)
+
     def search(
         self,
         signals: _Signals,
@@ -513,7 +547,7 @@ class _Shelf:
         nearest = sorted(found.values(), key=_nearness)
         sure = [match for match in nearest if match.signal != "face" or match.distance <= 1 - cosine]
         doubtful = [match for match in nearest if match not in sure]
-        return _Found(tuple(sure[:MAX_MATCHES]), tuple(doubtful[:MAX_MATCHES]))
+        return _Found(tuple(sure), tuple(doubtful))
 
     def copies(self, views: Views, code: bytes | None) -> _Found:
         """The exclusions that the picture or a part of it surely shows, and those that it may show.
@@ -546,8 +580,8 @@ class _Shelf:
             if sure:
                 break
         if sure:
-            return _Found(tuple(sorted(sure.values(), key=_nearness)[:MAX_MATCHES]), ())
-        return _Found((), tuple(sorted(likely.values(), key=_nearness)[:MAX_MATCHES]))
+            return _Found(tuple(sorted(sure.values(), key=_nearness)), ())
+        return _Found((), tuple(sorted(likely.values(), key=_nearness)))
 
     def _matches(self, found: dict[int, Likeness]) -> tuple[dict[str, Match], dict[str, Match]]:
         """By exclusion: what the likenesses say surely, and what they say likely."""

@@ -18,6 +18,7 @@ from optout.exclusions.log import (
     REREADS,
     START,
     Add,
+    Answer,
     Change,
     CurrentList,
     ExclusionLog,
@@ -107,6 +108,19 @@ def test_a_suspension_is_a_change_of_the_list_like_any_other(log: ExclusionLog) 
         assert (verdict.verdict, verdict.reason) == ("defer", "suspended")
     append(log, Resume("a"))
     assert listed(early.refresh().list, "a")
+
+
+def test_a_persons_answer_is_a_change_of_the_list_like_any_other(log: ExclusionLog) -> None:
+    early = current(log)
+    append(log, link("a"), link("b"))
+    early.refresh()
+    append(log, Answer("a", "ab" * 32, True), Answer("b", "ab" * 32, False))
+    for copy in (early, current(log)):
+        seen = copy.refresh()
+        assert sorted(seen.list.answers) == [("a", "ab" * 32, True), ("b", "ab" * 32, False)]
+    assert log.state_of("a", log.head()) is State.ACCEPTED
+    append(log, Remove("a"))
+    assert list(early.refresh().list.answers) == [("b", "ab" * 32, False)]
 
 
 def test_a_change_that_this_software_does_not_know_is_refused_and_not_skipped(log: ExclusionLog) -> None:

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -570,6 +571,87 @@ def test_unknown_and_pending_exclusions_cannot_be_suspended_and_removed_ones_not
     excluded.resume("case-1")
     assert len(excluded) == 0
     assert said(excluded.check(of("coffee.png"), scopes=["image"])) == ("allow", "no_match")
+
+
+# --- a person's answers -----------------------------------------------------------------------------------------------
+
+CANDIDATE = "c" * 64
+
+
+def doubtful_list(people: int = 1_000) -> tuple[ExclusionList, Fingerprint]:
+    """A list, and a picture with the SHA-256 `CANDIDATE` whose face is in the review band of `person-1`."""
+    excluded = ExclusionList(false_exclusions_per_million=10, reviews_per_day=50, crawled_faces_per_day=1e6)
+    for number in range(people):
+        excluded.add_face(f"person-{number}", face(number))
+    between = (excluded.review_threshold + excluded.face_threshold) / 2
+    return excluded, Fingerprint(sha256=CANDIDATE, faces=(face(-1 % 2**32, face(1), between),))
+
+
+def test_what_a_person_called_the_same_is_excluded_and_what_they_called_different_is_no_longer_doubtful() -> None:
+    excluded, seen = doubtful_list()
+    assert said(excluded.check(seen)) == ("review", "doubtful_match")
+    excluded.remember("person-1", CANDIDATE, same=True)
+    verdict = excluded.check(seen)
+    assert said(verdict) == ("exclude", "match")
+    assert [(match.exclusion_id, match.scope, match.signal) for match in verdict.matches] == [
+        ("person-1", "face", "answer")
+    ]
+    assert said(excluded.check(Fingerprint(sha256=CANDIDATE))) == ("exclude", "match")
+    assert said(excluded.check(seen, scopes=["image"])) == ("allow", "no_match")
+    excluded.remember("person-1", CANDIDATE, same=False)
+    assert said(excluded.check(seen)) == ("allow", "no_match")
+    assert said(excluded.check(replace(seen, sha256="d" * 64))) == ("review", "doubtful_match")
+    assert said(excluded.check(replace(seen, sha256=None))) == ("review", "doubtful_match")
+
+
+def test_an_answer_follows_a_suspension_and_goes_with_its_exclusion() -> None:
+    excluded, seen = doubtful_list()
+    excluded.remember("person-1", CANDIDATE, same=True)
+    excluded.suspend("person-1")
+    assert said(excluded.check(Fingerprint(sha256=CANDIDATE, faces=()))) == ("defer", "suspended")
+    excluded.resume("person-1")
+    assert excluded.check(seen).verdict == "exclude"
+    assert list(excluded.answers) == [("person-1", CANDIDATE, True)]
+    excluded.remove("person-1")
+    excluded.add_face("person-1", face(1))
+    assert list(excluded.answers) == []
+    assert excluded.check(seen).verdict == "review"
+    excluded.remember("nobody", CANDIDATE, same=True)
+    assert list(excluded.answers) == []
+
+
+def test_what_was_called_different_hides_no_other_doubtful_hit() -> None:
+    excluded = ExclusionList(false_exclusions_per_million=1, reviews_per_day=1000)
+    shown = face(0)
+    for number in range(MAX_MATCHES + 1):
+        excluded.add_face(f"person-{number:02}", face(number + 1, shown, 0.54 - number / 1000))
+    seen = Fingerprint(sha256=CANDIDATE, faces=(shown,))
+    verdict = excluded.check(seen)
+    assert said(verdict) == ("review", "doubtful_match")
+    for match in verdict.matches:
+        excluded.remember(match.exclusion_id, CANDIDATE, same=False)
+    verdict = excluded.check(seen)
+    assert said(verdict) == ("review", "doubtful_match")
+    assert [match.exclusion_id for match in verdict.matches] == [f"person-{MAX_MATCHES:02}"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["picture", "person", "page"]), st.booleans())))
+def test_no_answer_takes_back_what_is_sure(answers: list[tuple[str, bool]]) -> None:
+    excluded = ExclusionList()
+    excluded.add_image("picture", of("coffee.png"))
+    excluded.add_face("person", face(1))
+    excluded.add_link("page", LINK)
+    coffee = replace(of("coffee.png"), views=None)
+    for seen, url in (
+        (coffee, None),
+        (replace(coffee, sha256=CANDIDATE), None),
+        (Fingerprint(sha256=CANDIDATE, faces=(face(1),)), None),
+        (Fingerprint(sha256=CANDIDATE), LINK),
+    ):
+        assert seen.sha256 is not None
+        for exclusion_id, same in answers:
+            excluded.remember(exclusion_id, seen.sha256, same=same)
+        assert excluded.check(seen, url).verdict == "exclude"
 
 
 def test_a_removed_exclusion_is_gone_from_every_scope() -> None:
