@@ -21,10 +21,17 @@ No code within r is missed and none beyond r is returned. For r = 32 one more bi
 bits each), and r // 16 = 2 grants it: 137 * 16 lists up to r = 47, 697 * 16 up to 63. Beyond, and wherever the lists
 would cost more than reading everything (few codes, wide radius), all codes are compared.
 
+Added codes. The lists that were built or opened are never written. The first code that a list gets more copies it to
+the tail, a run of blocks with room to double, where further ones only fill a free place; `_heads` tells where each list
+is now. So a search does not know two kinds of codes, an addition writes to 16 short lists and waits for nothing, and
+what a list keeps of removed codes goes when it is copied.
+
 Crowds. Thousands of near-duplicates share their bands, so a search near them would walk the same codes in band after
-band. They are taken out of the lists and kept apart with one centre c. By the triangle inequality a code m with
-|d(q, c) - d(m, c)| > r is not within r of q: that decides a whole crowd by one comparison unless the query is close,
-and then only the members at a fitting distance from the centre are compared, nearest to the centre first.
+band. They are taken out of the lists and kept apart with one centre c: when the lists are built, and again when
+additions make a list as long. Let x = m xor c and y = q xor c for a member m and a query q, and |x| the ones in x. Then
+d(q, m) = |y| - |x| + 2 * |x and not y|, so d(q, m) <= r exactly if |x and not y| <= (r - |y| + |x|) / 2. Members are
+kept in the order of |x|: those where the right side is negative (the triangle inequality) are never touched, and of the
+others half of the left side, where y has the fewest ones, rules out most.
 
 File format (`save`, `open`), little-endian, version 1: one header page of 4,096 bytes, then the sections in the order
 of `_SECTIONS`, each starting on a page of 4,096 bytes and padded with zeros.
@@ -44,7 +51,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
 from itertools import combinations
 from math import comb
@@ -59,16 +66,13 @@ from optout.fingerprint.pdq import PDQ_RADIUS
 
 Words = NDArray[np.uint64]  # (n, 4): codes of 256 bits
 Hits = tuple[NDArray[np.int64], NDArray[np.int64]]  # numbers of queries and rows, pairwise
+Listed = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]  # of rows and numbers of lists
 Measured = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # and their distances
 
 _FIRST_ROWS = 64
 _BANDS = 16
 _VALUES = 1 << 16
 _NEXT = np.append(np.arange(1, _BANDS), 0)
-# The newest codes are compared one by one: 2,048 cost a search 5 us more, and listing them less often pays for itself.
-_NEWEST = 2048
-# From here the added codes join the base. A snapshot is made long before: compaction keeps them below 100,000.
-_ADDED = 1 << 17
 # One list looked up costs as much as comparing so many codes; below 3,264 codes lists do not pay for radius 31.
 _LOOKUP_COST = 12
 # Entries of lists, and codes in a scan, looked at together: half of a second-level cache.
@@ -80,6 +84,10 @@ _CROWD = 1024
 _CROWD_BANDS = 6
 _CROWD_SPREAD = 40
 _CROWDS = 256
+_CROWD_FEW = 4  # bits are struck out one by one; counting costs as much as so many
+_TAIL = 1 << 16  # blocks there are at least once something is added
+# A head is a list's first block and, in so many low bits, the number of its blocks.
+_HEAD = 24
 
 _PAGE = 4096
 _MAGIC = b"OPTOUTHX"
@@ -106,18 +114,12 @@ class Matches(NamedTuple):
 class HammingIndex:
     """256-bit codes, found by the number of bits that differ. One writer, any number of readers between writes.
 
-    Three layers: the base (built or opened at once, never changed), what was added since, both listed by bands, and the
-    newest few, compared one by one. Row numbers run through all of them.
+    The base was built or opened at once and is never changed; row numbers run on through what was added since.
     """
 
     _base: Words
-    _base_lists: _Lists | None
     _added: Words
-    _added_lists: _Lists | None
-    _listed: int  # places of `_added` that there were when its lists were made
-    _newest: Words  # (4, n)
-    _newest_rows: NDArray[np.int64]
-    _newest_at: dict[int, int]  # row -> its place among the newest
+    _lists: _Lists | None
     _live: NDArray[np.bool_]
     _end: int  # rows given out so far
     _free: list[int]  # removed rows above the base, given out again first
@@ -190,25 +192,27 @@ class HammingIndex:
 
     def add(self, code: bytes) -> int:
         """Store 32 bytes; returns the row that searches will name."""
-        if len(self._newest_at) == _NEWEST:
-            self._list_added()
-        row = self._free.pop() if self._free else self._end
-        if row == self._end:
-            self._end += 1
-        if row >= len(self._live):
-            self._live = np.concatenate([self._live, np.zeros_like(self._live)])
-        place = row - len(self._base)
-        if place >= len(self._added):
-            self._added = np.concatenate([self._added, np.zeros_like(self._added)])
-        # Lists may still name this row for a code removed before. That does no harm: what is measured is this code.
-        self._added[place] = np.frombuffer(code, dtype=np.uint64)
-        at = len(self._newest_at)
-        self._newest[:, at] = self._added[place]
-        self._newest_rows[at] = row
-        self._newest_at[row] = at
-        self._live[row] = True
-        self._count += 1
-        return row
+        return int(self.extend(np.frombuffer(code, dtype=np.uint8)[None])[0])
+
+    def extend(self, codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Store the codes (n, 32); returns the rows that searches will name. Together they cost less than alone."""
+        words = _as_words(codes)
+        again = [self._free.pop() for _ in range(min(len(words), len(self._free)))]
+        new = len(words) - len(again)
+        rows = np.array([*again, *range(self._end, self._end + new)], dtype=np.int64)
+        self._end += new
+        self._live = _with_room(self._live, self._end)
+        self._added = _with_room(self._added, self._end - len(self._base))
+        # Lists may still name these rows for codes removed before. That does no harm: what is measured is these codes.
+        self._added[rows - len(self._base)] = words
+        self._live[rows] = True
+        self._count += len(rows)
+        if self._lists is not None:
+            for number in self._lists.add(words, rows, self._listed):
+                self._lists.take_apart(number, self._codes, self._listed)
+        elif self._count > _LISTS_PAY:
+            self._rebase(*self._folded())
+        return rows
 
     def remove(self, row: int) -> None:
         """Raises KeyError when the row holds nothing."""
@@ -218,13 +222,6 @@ class HammingIndex:
         self._count -= 1
         if row >= len(self._base):
             self._free.append(row)
-        at = self._newest_at.pop(row, None)
-        if at is not None and at != len(self._newest_at):
-            last = len(self._newest_at)
-            self._newest[:, at] = self._newest[:, last]
-            moved = int(self._newest_rows[last])
-            self._newest_rows[at] = moved
-            self._newest_at[moved] = at
 
     def any_match(self, codes: NDArray[np.uint8], radius: int = PDQ_RADIUS) -> NDArray[np.int64]:
         """For each code (n, 32) the row of one stored code at most `radius` bits away, or -1: is it there at all?
@@ -254,28 +251,18 @@ class HammingIndex:
 
     def _hits(self, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Measured]:
         """What is within the radius, maybe more than once; of no more interest are queries that have a `witness`."""
-        newest = self._newest[:, : len(self._newest_at)].T
-        layers = [(0, self._base, len(self._base), self._base_lists)]
-        if self._listed:
-            layers.append((len(self._base), self._added, self._listed, self._added_lists))
+        lists = self._lists
         columns = max(1, _TOGETHER // _BLOCK // _lookups(radius) * _BANDS)
         step = columns if len(queries) * _BANDS > columns else max(1, len(queries))
         for first in range(0, len(queries), step):
             part = queries[first : first + step]
             known = None if witness is None else witness[first : first + step]
-            for query, at in _scan(newest, part, radius, known):
-                yield first + query, self._newest_rows[at], _distance(part[query], newest[at])
-            listed = []
-            for layer in layers:
-                offset, words, end, lists = layer
-                if lists is not None and lists.pay(radius):
-                    listed.append((offset, words, lists))
-                    candidates = lists.crowded(part, radius, known)
-                else:
-                    candidates = _scan(words[:end], part, radius, known)
-                yield from self._measured(first, part, radius, offset, words, candidates)
-            if not listed:
+            if lists is None or not lists.pay(radius, self._count):
+                for offset, words in ((0, self._base), (len(self._base), self._added[: self._end - len(self._base)])):
+                    candidates = ((query, row + offset) for query, row in _scan(words, part, radius, known))
+                    yield from self._measured(first, part, radius, candidates)
                 continue
+            yield from self._measured(first, part, radius, lists.crowded(part, radius, known))
             # Few queries: all bands at once. Many: band by band, since the lists of one band stay in the cache.
             bands = max(1, min(_BANDS, columns // len(part)))
             who = None
@@ -283,49 +270,46 @@ class HammingIndex:
                 if band and known is not None and (known >= 0).any():
                     who = np.flatnonzero(known < 0)
                 probes = _Probes(part, who, radius, range(band, min(band + bands, _BANDS)))
-                for offset, words, lists in listed:
-                    yield from self._measured(first, part, radius, offset, words, lists.candidates(probes, known))
+                yield from self._measured(first, part, radius, lists.candidates(probes, known))
 
-    def _measured(
-        self, first: int, part: Words, radius: int, offset: int, words: Words, candidates: Iterator[Hits]
-    ) -> Iterator[Measured]:
+    def _measured(self, first: int, part: Words, radius: int, candidates: Iterator[Hits]) -> Iterator[Measured]:
         """Those of the candidates that are near and were not removed."""
-        for query, place in candidates:
-            distance = _distance(part.take(query, axis=0), words.take(place, axis=0))
+        for query, row in candidates:
+            distance = _distance(part.take(query, axis=0), self._codes(row))
             near = np.flatnonzero(distance <= radius)
             if len(near):
-                near = near[self._live[place[near] + offset]]
+                near = near[self._live[row[near]]]
                 if len(near):
-                    yield first + query[near], place[near] + offset, distance[near]
+                    yield first + query[near], row[near], distance[near]
 
-    def _list_added(self) -> None:
-        """List the newest by their bands; when many were added, make them part of the base."""
-        self._newest_at.clear()
-        self._listed = self._end - len(self._base)
-        if self._listed >= _ADDED:
-            self._rebase(*self._folded())
-            return
-        members = np.flatnonzero(self._live[len(self._base) : self._end])
-        self._added_lists = _Lists.of(self._added, members)
+    def _codes(self, rows: NDArray[np.int64]) -> Words:
+        if self._end == len(self._base):
+            return self._base.take(rows, axis=0)
+        words = self._base.take(rows, axis=0, mode="clip") if len(self._base) else np.empty((len(rows), 4), np.uint64)
+        late = np.flatnonzero(rows >= len(self._base))
+        if len(late):
+            words[late] = self._added.take(rows[late] - len(self._base), axis=0)
+        return words
+
+    def _listed(self, rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the rows belong in these lists: not the removed ones, nor those given out again for another code."""
+        bands = self._codes(rows).view(np.uint16)
+        values = bands[np.arange(len(rows)), numbers >> 16]
+        return np.asarray(self._live[rows] & (values == (numbers & (_VALUES - 1))))
 
     def _folded(self) -> tuple[Words, NDArray[np.bool_], _Lists | None]:
-        """Codes, live rows and lists as of now, in one layer."""
+        """Codes, live rows and lists as of now, with everything in the base."""
         live = self._live[: self._end].copy()
         words = np.concatenate([self._base, self._added[: self._end - len(self._base)]])
         if self._end == len(self._base) and self._count == self._base_count:
-            return words, live, self._base_lists
+            return words, live, self._lists
         return words, live, _Lists.of(words, np.flatnonzero(live))
 
     def _rebase(self, words: Words, live: NDArray[np.bool_], lists: _Lists | None) -> None:
         """Start anew on this base, with nothing added to it."""
-        self._base, self._base_lists = words, lists
+        self._base, self._lists = words, lists
         self._added = np.zeros((_FIRST_ROWS, 4), dtype=np.uint64)
-        self._added_lists = None
-        self._listed = 0
-        self._newest = np.zeros((4, _NEWEST), dtype=np.uint64)
-        self._newest_rows = np.zeros(_NEWEST, dtype=np.int64)
-        self._newest_at = {}
-        self._live = np.concatenate([live, np.zeros(_FIRST_ROWS, dtype=bool)])
+        self._live = live
         self._end = len(words)
         self._free = []
         self._count = self._base_count = int(np.count_nonzero(live))
@@ -348,18 +332,28 @@ class _Lists:
         self._bits = _block_bits(len(rows))
         self._blocks = following.reshape(-1, 1 << self._bits)
         self._first_blocks = _first_blocks(starts, self._bits)
-        self._crowds = [
-            _Crowd(words[members], members)
-            for members in np.split(crowd_rows.astype(np.int64), np.cumsum(crowd_sizes)[:-1])
-            if len(members)
-        ]
-        self._centres = np.array([crowd.centre for crowd in self._crowds], dtype=np.uint64).reshape(-1, 4)
-        self._spreads = np.array([crowd.spread for crowd in self._crowds], dtype=np.int64)
+        self._heads = self._first_blocks[:-1] << _HEAD | np.diff(self._first_blocks)
+        self._base_blocks = self._end = len(self._blocks)
+        # Of the tail, which is made with the first addition: the rows, and of all lists how long they are.
+        self._tail_rows = np.zeros(0, dtype=np.uint32)
+        self._sizes = np.zeros(0, dtype=np.int64)
+        self._set_crowds(
+            [
+                _Crowd(words[members[0]], words[members], members)
+                for members in np.split(crowd_rows.astype(np.int64), np.cumsum(crowd_sizes)[:-1])
+                if len(members)
+            ]
+        )
+
+    def _set_crowds(self, crowds: list[_Crowd]) -> None:
+        self._crowds = crowds
+        self._centres = np.array([crowd.centre for crowd in crowds], dtype=np.uint64).reshape(-1, 4)
+        self._spreads = np.array([crowd.spread for crowd in crowds], dtype=np.int64)
 
     @classmethod
     def of(cls, words: Words, members: NDArray[np.int64]) -> _Lists | None:
         """Lists of these rows, or None where they are so few that comparing all is faster."""
-        if len(members) <= _lookups(PDQ_RADIUS) * _LOOKUP_COST:
+        if len(members) <= _LISTS_PAY:
             return None
         listed = _listed(words, members)
         crowds = _crowds(words, members, *listed[:2])
@@ -370,19 +364,18 @@ class _Lists:
         crowd_rows = np.concatenate([np.zeros(0, dtype=np.uint32), *crowds]).astype(np.uint32)
         return cls(words, *listed, crowd_rows, np.array([len(crowd) for crowd in crowds], dtype=np.uint32))
 
-    def pay(self, radius: int) -> bool:
-        """Whether looking up is faster than comparing all."""
-        mean = len(self.rows) / _BANDS / _VALUES
-        lookups = _lookups(radius) * max(1.0, mean / (1 << self._bits))
-        return lookups * _LOOKUP_COST < len(self.rows) / _BANDS + len(self.crowd_rows)
+    def pay(self, radius: int, count: int) -> bool:
+        """Whether looking up is faster than comparing all `count` codes."""
+        lookups = _lookups(radius) * max(1.0, count / _VALUES / (1 << self._bits))
+        return lookups * _LOOKUP_COST < count
 
     def candidates(self, probes: _Probes, witness: NDArray[np.int64] | None) -> Iterator[Hits]:
         """Queries and rows that may be within the radius, some of them repeatedly; crowds apart."""
-        first_block = self._first_blocks.take(probes.lists)
-        blocks = self._first_blocks.take(probes.lists + 1)
-        blocks -= first_block
+        first_block = self._heads.take(probes.lists)
+        blocks = first_block & ((1 << _HEAD) - 1)
         which = np.repeat(probes.numbers, blocks)
         # Blocks of one list lie side by side: what is read at place n is n plus how far its list's first is from there.
+        first_block >>= _HEAD
         first_block -= blocks.cumsum()
         first_block += blocks
         at = first_block.take(which)
@@ -410,13 +403,122 @@ class _Lists:
         hit = np.flatnonzero(passes)
         block = hit >> self._bits
         number = which.take(block)
-        probed = probes.lists.take(number)
-        place = at.take(block) - self._first_blocks.take(probed)
+        place = at.take(block)
         place <<= self._bits
-        place += self.starts.take(probed)
         place += hit & ((1 << self._bits) - 1)
-        # What fills up the last block of a list names rows of the next lists: candidates like any others.
-        return probes.query(number), self.rows.take(place, mode="clip").astype(np.int64)
+        return probes.query(number), self._rows_at(probes.lists.take(number), place)
+
+    def _rows_at(self, numbers: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows in these lists at these places of `_blocks`."""
+        # What fills up the last block of a list names rows of other lists: candidates like any others.
+        at = places - (self._first_blocks.take(numbers) << self._bits)
+        at += self.starts.take(numbers)
+        rows = self.rows.take(at, mode="clip").astype(np.int64) if len(self.rows) else np.zeros_like(at)
+        if len(self._tail_rows):
+            tail = places - (self._base_blocks << self._bits)
+            late = np.flatnonzero(tail >= 0)
+            rows[late] = self._tail_rows.take(tail[late])
+        return rows
+
+    def add(self, words: Words, rows: NDArray[np.int64], listed: Listed) -> NDArray[np.int64]:
+        """List more rows. Returns the lists that have just become a crowd's by their length, or twice that, and so on.
+        `listed` says which rows still belong in their lists, so that the others go when a list is copied."""
+        if not len(self._sizes):
+            self._sizes = np.asarray(np.diff(self.starts), dtype=np.int64)
+            self._make_room(0)
+        bands = words.view(np.uint16)
+        numbers = (bands.astype(np.int64) + np.arange(_BANDS) * _VALUES).reshape(-1)
+        order = np.argsort(numbers, kind="stable")
+        numbers = numbers[order]
+        once, begins, more = np.unique(numbers, return_index=True, return_counts=True)
+        tight = np.flatnonzero(self._blocks_for(self._sizes[once] + more) > self._room(once))
+        if len(tight):
+            self._copy(once[tight], more[tight], listed)
+        before, first = self._sizes[once], self._heads[once] >> _HEAD
+        places = np.repeat((first << self._bits) + before - begins, more) + np.arange(len(numbers))
+        self._blocks.reshape(-1)[places] = bands.take(_NEXT, axis=1).reshape(-1)[order]
+        self._tail_rows[places - (self._base_blocks << self._bits)] = np.repeat(rows, _BANDS)[order]
+        after = before + more
+        self._sizes[once] = after
+        self._heads[once] = first << _HEAD | self._blocks_for(after)
+        return np.asarray(once[(after >= _CROWD) & (np.frexp(after)[1] > np.frexp(before)[1])])
+
+    def _copy(self, numbers: NDArray[np.int64], more: NDArray[np.int64], listed: Listed) -> None:
+        """Write these lists anew with only what belongs there, each where there is room for so many more."""
+        which, places = self._spread(self._heads[numbers] >> _HEAD, self._sizes[numbers])
+        rows, following = self._rows_at(numbers[which], places), self._blocks.reshape(-1).take(places)
+        kept = np.flatnonzero(listed(rows, numbers[which]))
+        # A row that was given out again for the same band's value is there twice.
+        kept = kept[np.unique(which[kept] << 32 | rows[kept], return_index=True)[1]]
+        which, rows, following = which[kept], rows[kept], following[kept]
+        sizes = np.bincount(which, minlength=len(numbers))
+        first, needed = self._heads[numbers] >> _HEAD, self._blocks_for(sizes + more)
+        moved = np.flatnonzero(needed > self._room(numbers))
+        runs = _run(needed[moved])
+        first[moved] = self._end + runs.cumsum() - runs
+        self._make_room(int(runs.sum()))
+        self._heads[numbers] = first << _HEAD | self._blocks_for(sizes)
+        self._sizes[numbers] = sizes
+        _, places = self._spread(first, sizes)
+        self._blocks.reshape(-1)[places] = following
+        self._tail_rows[places - (self._base_blocks << self._bits)] = rows
+
+    def _spread(
+        self, first: NDArray[np.int64], sizes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of every entry of lists with these first blocks and sizes: the number of its list among these, its place."""
+        which = np.repeat(np.arange(len(sizes)), sizes)
+        return which, np.repeat((first << self._bits) - sizes.cumsum() + sizes, sizes) + np.arange(len(which))
+
+    def _blocks_for(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.asarray((sizes + ((1 << self._bits) - 1)) >> self._bits)
+
+    def _room(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Blocks that each of these lists may fill: none in the base, a power of two in the tail."""
+        in_tail = self._heads[numbers] >> _HEAD >= self._base_blocks
+        return np.where(in_tail, _run(self._blocks_for(self._sizes[numbers])), np.int64(0))
+
+    def _make_room(self, blocks: int) -> None:
+        """So many blocks at the end. The system hands out memory when it is written to, so room ahead costs nothing."""
+        self._end += blocks
+        if self._end > len(self._blocks) or not len(self._tail_rows):
+            grown = np.zeros((max(2 * self._end, _TAIL), 1 << self._bits), dtype=np.uint16)
+            grown[: len(self._blocks)] = self._blocks
+            rows = np.zeros((len(grown) - self._base_blocks) << self._bits, dtype=np.uint32)
+            rows[: len(self._tail_rows)] = self._tail_rows
+            self._blocks, self._tail_rows = grown, rows
+
+    def take_apart(self, number: int, codes: Callable[[NDArray[np.int64]], Words], listed: Listed) -> None:
+        """Move what crowds together in a long list into a crowd."""
+        _, places = self._spread(self._heads[[number]] >> _HEAD, self._sizes[[number]])
+        numbers = np.full(len(places), number)
+        rows = self._rows_at(numbers, places)
+        rows = np.unique(rows[listed(rows, numbers)])
+        words = codes(rows)
+        # Is any of a few the middle of most of them?
+        near = [_distance(words, words[at]) <= _CROWD_SPREAD for at in range(0, len(rows), max(1, len(rows) // 8))]
+        around = max(near, key=np.count_nonzero) if near else np.zeros(0, dtype=bool)
+        if np.count_nonzero(around) < _CROWD // 2:
+            return
+        centre = words[around][_distance(words[around], _typical(words[around])).argmin()]
+        crowds = list(self._crowds)
+        known = np.flatnonzero(_distance(self._centres, centre) <= _CROWD_SPREAD // 2)
+        if len(known):
+            crowd = crowds.pop(int(known[0]))
+            centre, rows = crowd.centre, np.unique(np.concatenate([crowd.rows, rows]))
+            words = codes(rows)
+        elif len(crowds) >= _CROWDS:
+            return
+        near_rows = np.flatnonzero(_distance(words, centre) <= _CROWD_SPREAD)
+        near_rows = near_rows[np.argsort(_distance(words[near_rows], centre), kind="stable")]
+        members = rows[near_rows]
+        self._set_crowds([*crowds, _Crowd(centre, words[near_rows], members)])
+        emptied = np.unique(words[near_rows].view(np.uint16) + np.arange(_BANDS) * _VALUES)
+        self._copy(
+            emptied,
+            np.zeros_like(emptied),
+            lambda rows, numbers: listed(rows, numbers) & np.isin(rows, members, invert=True),
+        )
 
     def crowded(self, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Hits]:
         """Queries and rows of crowds within the radius."""
@@ -432,29 +534,49 @@ class _Lists:
 
 
 class _Crowd:
-    """Near-duplicates: a centre and the members by their distance from it."""
+    """Near-duplicates: a centre and the members by their distance from it, nearest first."""
 
-    def __init__(self, words: Words, rows: NDArray[np.int64]) -> None:
-        # Members are kept nearest first, so the first is the centre.
-        self.centre = words[0]
-        self.distances = _distance(words, words[0])
-        self.spread = int(self.distances.max())
-        self._words = np.ascontiguousarray(words.T)
-        self._rows = rows
+    def __init__(self, centre: NDArray[np.uint64], words: Words, rows: NDArray[np.int64]) -> None:
+        self.centre, self.rows = centre, rows
+        self._parts = np.ascontiguousarray((words ^ centre).view(np.uint32).T)
+        self._distances = _distance(words, centre)
+        self.spread = int(self._distances[-1])
+        # Where members at each distance begin; nobody is nearer than 0 or farther than 256.
+        self._begins = self._distances.searchsorted(np.arange(258)).tolist()
 
-    def around(self, query: Words, distance: int, radius: int) -> Iterator[NDArray[np.int64]]:
+    def around(self, query: NDArray[np.uint64], distance: int, radius: int) -> Iterator[NDArray[np.int64]]:
         """Rows of members within the radius of a query that is so far from the centre."""
-        first = int(self.distances.searchsorted(distance - radius))
-        end = int(self.distances.searchsorted(distance + radius, "right"))
+        first, end = self._begins[max(0, distance - radius)], self._begins[min(256, distance + radius) + 1]
+        bits = (query ^ self.centre).view(np.uint32)
+        others = ~bits
+        # Where the query has few bits, a member has the most that are not the query's.
+        telling = np.bitwise_count(bits).argsort()[:4].tolist()
         size = 64
         while first < end:
-            some = self._words[:, first : min(end, first + size)]
-            bits = np.bitwise_count(some ^ query[:, None]).sum(axis=0, dtype=np.uint16)
-            near = np.flatnonzero(bits <= radius)
+            last = min(end, first + size)
+            most = (int(self._distances[last - 1]) + radius - distance) >> 1
+            near = np.arange(last - first)
+            if most <= _CROWD_FEW:
+                # Here hardly anyone is near, so many are looked at together. Half of the bits are laid over each other,
+                # which makes them no more, and `most` of them struck out.
+                last = min(end, first + _TOGETHER // 8)
+                most = (int(self._distances[last - 1]) + radius - distance) >> 1
+                left = self._parts[telling[0], first:last] & others[telling[0]]
+                for part in telling[1:]:
+                    left |= self._parts[part, first:last] & others[part]
+                for _ in range(most):
+                    left &= left - np.uint32(1)
+                near = np.flatnonzero(left == 0)
             if len(near):
-                yield self._rows[near + first]
-            first += size
-            size = min(size * 8, _TOGETHER // 16)
+                near += first
+                left = self._parts.take(near, axis=1)
+                left &= others[:, None]
+                count = np.bitwise_count(left).sum(axis=0, dtype=np.int64)
+                near = near[count <= (self._distances[near] + (radius - distance)) >> 1]
+                if len(near):
+                    yield self.rows[near]
+            first = last
+            size = min(size * 16, _TOGETHER // 8)
 
 
 class _Probes:
@@ -506,6 +628,10 @@ def _masks(flips: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
 def _lookups(radius: int) -> int:
     """How many lists a search of one code looks up; as good as endless where nobody would make their masks."""
     return _BANDS * len(_masks(radius // _BANDS)[0]) if radius < 4 * _BANDS else 1 << 62
+
+
+# Below so many codes, comparing all is faster than looking lists up for the usual radius.
+_LISTS_PAY = _lookups(PDQ_RADIUS) * _LOOKUP_COST
 
 
 def _block_bits(listings: int) -> int:
@@ -564,8 +690,7 @@ def _crowds(
         if len(left) < _CROWD or times[left].max() < _CROWD_BANDS:
             break
         around = left[_distance(words[left], words[left[times[left].argmax()]]) <= _CROWD_SPREAD]
-        typical = np.packbits(np.unpackbits(words[around].view(np.uint8), axis=1).mean(axis=0) > 0.5).view(np.uint64)
-        centre = words[around[_distance(words[around], typical).argmin()]]
+        centre = words[around[_distance(words[around], _typical(words[around])).argmin()]]
         distances = _distance(words[left], centre)
         near = distances <= _CROWD_SPREAD
         if np.count_nonzero(near) >= _CROWD:
@@ -573,6 +698,25 @@ def _crowds(
         near |= np.isin(left, around)
         left = left[~near]
     return crowds
+
+
+def _typical(words: Words) -> Words:
+    """What most of the codes have, bit by bit."""
+    return np.packbits(np.unpackbits(words.view(np.uint8), axis=1).mean(axis=0) > 0.5).view(np.uint64)
+
+
+def _run(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The next power of two; 0 for 0."""
+    return np.asarray((blocks > 0).astype(np.int64) << np.frexp(blocks - 1)[1])
+
+
+def _with_room(array: NDArray[Any], length: int) -> NDArray[Any]:
+    """The array, or a copy with room to double when it is shorter."""
+    if length <= len(array):
+        return array
+    grown = np.zeros((2 * length, *array.shape[1:]), dtype=array.dtype)
+    grown[: len(array)] = array
+    return grown
 
 
 def _scan(words: Words, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Hits]:

@@ -461,8 +461,9 @@ class _Shelf:
                 if exclusion.keypoints is not None:
                     picture_rows.append(picture := self.pictures.add(from_bytes(exclusion.keypoints)))
                     self._picture_owner[picture] = exclusion_id
-                for orientation, code in enumerate(exclusion.dihedral):
-                    code_rows.append(row := self.codes.add(code))
+                codes = np.frombuffer(b"".join(exclusion.dihedral), dtype=np.uint8).reshape(-1, 32)
+                for orientation, row in enumerate(self.codes.extend(codes).tolist()):
+                    code_rows.append(row)
                     self._code_owner[row] = exclusion_id
                     if exclusion.keypoints is not None:
                         self._code_place[row] = picture, orientation

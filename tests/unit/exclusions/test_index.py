@@ -82,7 +82,7 @@ class LayersAreAList(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        for name, value in {"_NEWEST": 3, "_ADDED": 9, "_LOOKUP_COST": 0, "_CROWD": 4, "_CROWDED": 0}.items():
+        for name, value in {"_LISTS_PAY": 5, "_LOOKUP_COST": 0, "_CROWD": 4, "_CROWDED": 0, "_TAIL": 0}.items():
             self.patch.setattr(module, name, value)
 
     @initialize(base=st.lists(codes, max_size=6))
@@ -153,15 +153,15 @@ def test_no_pattern_of_bits_at_the_edge_of_the_proof_escapes(radius: int, layer:
     stored = uniform(30_000, seed=1)
     if layer == "base":
         index = HammingIndex.build(stored)
-        lists = index._base_lists
+        lists = index._lists
     else:
         index = HammingIndex()
-        for code in stored:
-            index.add(code.tobytes())
-        lists = index._added_lists
+        for part in np.array_split(stored, 200):
+            index.extend(part)
+        lists = index._lists
     # Otherwise this test would compare a scan with a scan.
     assert lists is not None
-    assert lists.pay(radius)
+    assert lists.pay(radius, len(index))
     pattern = patterns(seed=2)
     sources = np.random.default_rng(3).integers(0, 28_000, len(pattern))
     queries = at_pattern(stored[sources], pattern, seed=4)
@@ -199,8 +199,8 @@ def test_a_crowd_is_searched_exactly_on_every_side_of_its_edge() -> None:
     stored[:3000] = flipped(np.repeat(centres, 1500, axis=0), rng.integers(0, 13, 3000), seed=24)
     stored = stored[rng.permutation(len(stored))]
     index = HammingIndex.build(stored)
-    assert index._base_lists is not None
-    assert index._base_lists.crowd_sizes.sum() >= 2900
+    assert index._lists is not None
+    assert index._lists.crowd_sizes.sum() >= 2900
     queries = flipped(np.repeat(centres, 60, axis=0), np.tile(np.arange(60), 2), seed=25)
     expected = by_comparing(stored, queries, 31)
     assert by_index(index, queries) == expected
@@ -218,8 +218,8 @@ def test_the_outermost_of_a_crowd_is_found_from_the_farthest_side() -> None:
     stored = uniform(9_000, seed=27)
     stored[:3000] = flipped(np.repeat(uniform(1, seed=28), 3000, axis=0), np.arange(3000) % 13, seed=29)
     index = HammingIndex.build(stored)
-    assert index._base_lists is not None
-    rows = index._base_lists.crowd_rows
+    assert index._lists is not None
+    rows = index._lists.crowd_rows
     centre, outermost = np.unpackbits(stored[[rows[0], rows[-1]]], axis=1)
     # As far from the centre as anything within 31 bits of that member can be.
     query = outermost.copy()
@@ -265,17 +265,53 @@ def test_a_removed_witness_never_hides_one_that_is_there() -> None:
 
 
 def test_a_place_used_again_answers_for_its_new_code_only() -> None:
-    index = HammingIndex()
     first = uniform(5_000, seed=51)
-    rows = [index.add(code.tobytes()) for code in first]
-    for row in rows[:1000]:
+    index = HammingIndex.build(first[:4_000])
+    rows = index.extend(first[4_000:]).tolist()
+    for row in rows:
         index.remove(row)
     second = uniform(1000, seed=52)
-    again = [index.add(code.tobytes()) for code in second]
-    assert set(again) == set(rows[:1000])
-    assert (index.any_match(first[:1000]) == -1).all()
+    again = index.extend(second).tolist()
+    assert set(again) == set(rows)
+    assert (index.any_match(first[4_000:]) == -1).all()
     assert index.any_match(second).tolist() == again
-    assert index.any_match(first[1000:]).tolist() == rows[1000:]
+    assert index.any_match(first[:4_000]).tolist() == list(range(4_000))
+
+
+def test_lists_do_not_grow_by_what_comes_and_goes() -> None:
+    index = HammingIndex.build(uniform(5_000, seed=53))
+    lists = index._lists
+    assert lists is not None
+    code = uniform(1, seed=54)
+    others = flipped(np.repeat(code, 60, axis=0), np.arange(60) % 20, seed=55)
+    longest = 0
+    for other in np.concatenate([others] * 6):
+        for row in index.extend(np.stack([code[0], other])).tolist():
+            index.remove(row)
+        longest = max(longest, int(lists._sizes.max()))
+    assert longest <= 2 * 60
+    assert index.any_match(code)[0] == -1
+
+
+def test_a_crowd_that_is_added_is_taken_apart_like_one_that_was_there() -> None:
+    stored = uniform(6_000, seed=56)
+    index = HammingIndex.build(stored)
+    lists = index._lists
+    assert lists is not None
+    centre = uniform(1, seed=57)
+    crowd = flipped(np.repeat(centre, 6_000, axis=0), np.arange(6_000) % 13, seed=58)
+    rows = np.concatenate([index.extend(part) for part in np.array_split(crowd, 300)])
+    assert len(lists._crowds) == 1
+    assert len(lists._crowds[0].rows) >= 4_000
+    assert lists._sizes.max() < 2 * module._CROWD
+    for row in rows[::3].tolist():
+        index.remove(row)
+    queries = flipped(np.repeat(centre, 46, axis=0), np.arange(46), seed=59)
+    everything = np.concatenate([stored, crowd])
+    gone = set(rows[::3].tolist())
+    expected = {pair for pair in by_comparing(everything, queries, 31) if pair[1] not in gone}
+    assert by_index(index, queries) == expected
+    assert set(np.flatnonzero(index.any_match(queries) >= 0)) == {query for query, _, _ in expected}
 
 
 def test_a_row_is_removed_once() -> None:
