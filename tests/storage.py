@@ -9,10 +9,15 @@ from functools import cache
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 from moto import mock_aws
 
 from local import template
 from optout import settings
+
+# Every session reads the descriptions of AWS's services anew, which took half of the time of a test with tables.
+botocore.session.create_loader = cache(botocore.loaders.create_loader)
 
 REGION = "eu-central-1"
 ENVIRONMENT = {
