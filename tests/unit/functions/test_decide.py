@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from optout.decisions import AcceptReason, RejectReason, RevokeReason
@@ -34,7 +34,7 @@ FACE = SeenFace((10, 20, 30, 40), 0.934, bytes(512))
 Call = Callable[..., Answer]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def decide() -> Iterator[Api]:
     """One warm instance on tables and a bucket of this module's own."""
     with storage(), pytest.MonkeyPatch.context() as patch:
@@ -43,7 +43,7 @@ def decide() -> Iterator[Api]:
         yield Api(load("decide"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def call(decide: Api) -> Call:
     """One request of a signed-in reviewer, for a fragment or (`accept`) as a program."""
 
@@ -71,7 +71,7 @@ def call(decide: Api) -> Call:
     return _call
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def requests(decide: Api) -> Requests:
     return Requests.from_settings()
 
@@ -115,7 +115,7 @@ def accepted(requests: Requests, call: Call, who: str = "anna") -> OptOutRequest
     return again(requests, case)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def waiting(requests: Requests) -> OptOutRequest:
     """A case that waits for its decision."""
     return confirmed(requests)
@@ -668,7 +668,8 @@ BODIES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+# The bodies go to one case on purpose: whatever came before, the next one is answered.
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     route=st.sampled_from(["decision", "revocation", "revocation/confirmation"]),
     body=BODIES,
