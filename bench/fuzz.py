@@ -42,6 +42,7 @@ from PIL import Image, ImageFilter
 from optout.errors import PhotoUnreadable
 from optout.examination import look_at
 from optout.fingerprint import PHOTO_PROBLEMS
+from optout.requests import Kind
 from tests.pictures import picture
 
 BLOCK = 2_500
@@ -321,7 +322,7 @@ def look(seed: int, number: int) -> str:
     """Look at one mutated picture; how that ended. Raises what must not be raised."""
     data = mutated_picture(seed, number)
     try:
-        photo, _copy = look_at(data, "ticket", faces=number % FACES_EVERY == 0)
+        photo, _copies = look_at(data, "ticket", Kind.FACE if number % FACES_EVERY == 0 else Kind.IMAGE)
     except PhotoUnreadable as refused:
         if refused.code not in PHOTO_PROBLEMS:
             raise AssertionError(refused.code) from refused

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from datetime import datetime
 
 from PIL import Image
 
 from optout.errors import AlreadyConfirmed, PhotoUnreadable, TooManyPhotos
-from optout.fingerprint import FACE_MODEL, PDQ_MIN_QUALITY, Fingerprint, decode, reencode
-from optout.requests import MAX_PHOTOS, Kind, Photo, SeenFace, Status
+from optout.fingerprint import FACE_MODEL, PDQ_MIN_QUALITY, Fingerprint, Picture, decode, reencode
+from optout.fingerprint.crop import proposed_crop
+from optout.requests import MAX_PHOTOS, Kind, Photo, ProposedCrop, SeenFace, Status
 from optout.store import Photos, Requests
 
 
@@ -34,9 +36,9 @@ def examine(requests: Requests, photos: Photos, draft_id: str, ticket: str, now:
     try:
         if len(draft.photos) >= MAX_PHOTOS:
             raise TooManyPhotos
-        # A face is measured only where its owner consented to that: in a case about a face.
-        photo, copy = look_at(raw.data, ticket, faces=draft.kind is Kind.FACE)
-        photos.keep(draft_id, photo.picture, copy)
+        photo, copies = look_at(raw.data, ticket, draft.kind)
+        for copy in copies:
+            photos.keep(draft_id, hashlib.sha256(copy).hexdigest(), copy)
         requests.add_photo(draft_id, photo, now)
     except (PhotoUnreadable, TooManyPhotos, AlreadyConfirmed):
         photos.discard_raw(draft_id, ticket)
@@ -44,9 +46,12 @@ def examine(requests: Requests, photos: Photos, draft_id: str, ticket: str, now:
     photos.discard_raw(draft_id, ticket)
 
 
-def look_at(data: bytes, ticket: str, *, faces: bool) -> tuple[Photo, bytes]:
-    """What is seen on a picture, and the copy of it that everybody else sees. Raises `PhotoUnreadable`."""
+def look_at(data: bytes, ticket: str, kind: Kind) -> tuple[Photo, tuple[bytes, ...]]:
+    """What is seen on a picture in a case of this kind, and the copy of it that everybody else sees; second one of the
+    part that is proposed, if any. Raises `PhotoUnreadable`."""
     picture = decode(data)
+    # A face is measured only where its owner consented to that: in a case about a face.
+    faces = kind is Kind.FACE
     copy = reencode(picture)
     with Image.open(io.BytesIO(copy)) as kept:  # the header only
         width, height = kept.size
@@ -81,7 +86,35 @@ def look_at(data: bytes, ticket: str, *, faces: bool) -> tuple[Photo, bytes]:
         chosen_face=0 if seen is not None and len(seen) == 1 else None,
         face_problem=problem,
     )
-    return photo, copy
+    # Only a picture that is excluded itself is worth the question.
+    part = _part(picture, (width, height)) if kind is Kind.IMAGE else None
+    if part is None:
+        return photo, (copy,)
+    proposed, part_copy = part
+    return replace(photo, proposed=proposed), (copy, part_copy)
+
+
+def _part(picture: Picture, whole: tuple[int, int]) -> tuple[ProposedCrop, bytes] | None:
+    """The part that seems to be the picture, with its copy; `whole` is the size of the whole's copy."""
+    found = proposed_crop(picture.rgb)
+    if found is None:
+        return None
+    x, y, width, height = found
+    part = Picture(picture.rgb[y : y + height, x : x + width], width, height, picture.format)
+    copy = reencode(part)
+    with Image.open(io.BytesIO(copy)) as kept:
+        size = kept.size
+    fingerprint = Fingerprint.of_picture(part, None, faces=False)
+    proposed = ProposedCrop(
+        box=_scaled(found, whole[0] / picture.rgb.shape[1], whole[1] / picture.rgb.shape[0]),
+        picture=hashlib.sha256(copy).hexdigest(),
+        width=size[0],
+        height=size[1],
+        quality=fingerprint.quality or 0,
+        dihedral=fingerprint.codes,
+        keypoints=fingerprint.keypoints,
+    )
+    return proposed, copy
 
 
 def _scaled(box: tuple[int, int, int, int], across: float, down: float) -> tuple[int, int, int, int]:

@@ -107,7 +107,7 @@ _ANSWERS_TYPED: dict[str, Schema] = {
 _ASKED_ALWAYS = ("explanation", "on_behalf_of", "first_name", "last_name", "email", "country")
 _KIND = _one_of(Kind, "What should go: a face, a picture with all its copies, or the content behind links.")
 _NUMBER = _text(says="The number of a case, as letters quote it; then only that case is shown.")
-_PROBLEM = _one_of(sorted({*wording.PHOTO_PROBLEMS, "face", "incomplete"}), "Why the last step did not work.")
+_PROBLEM = _one_of(sorted({*wording.PHOTO_PROBLEMS, "crop", "face", "incomplete"}), "Why the last step did not work.")
 _REPEATED = _text(says="Numbers of the lines that repeated a link, as in `3.7`.")
 
 
@@ -218,6 +218,16 @@ OPERATIONS: tuple[Operation, ...] = (
         moved="To the photos.",
         form=_form(("face",), face={"type": "string", "pattern": "^[0-9]{1,3}$", "description": "Counted from 0."}),
         refuses=(errors.RequestInvalid, errors.PhotoNotFound, errors.AlreadyConfirmed, *_NO_DRAFT),
+    ),
+    Operation(
+        "POST",
+        "/opt-out/{draft}/photos/{ticket}/crop",
+        "submit",
+        _ANYBODY,
+        "Says whether to use the part of a photo that was proposed, or the whole",
+        moved="To the photos.",
+        form=_form(("use",), use={"type": "string", "enum": ["cropped", "whole"]}),
+        refuses=(errors.PhotoNotFound, errors.AlreadyConfirmed, *_NO_DRAFT),
     ),
     Operation(
         "POST",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -152,6 +152,22 @@ class SeenFace:
 
 
 @dataclass(frozen=True)
+class ProposedCrop:
+    """The part of an upload that seems to be the picture: what the photo would be with it.
+
+    `box` is (x, y, width, height) in pixels of the whole's kept copy; the rest is as in `Photo`, of the part.
+    """
+
+    box: tuple[int, int, int, int]
+    picture: str
+    width: int
+    height: int
+    quality: int
+    dihedral: tuple[bytes, ...]
+    keypoints: bytes | None = None
+
+
+@dataclass(frozen=True)
 class Photo:
     """One examined photo of a case.
 
@@ -161,6 +177,8 @@ class Photo:
     off, and else holds the faces good enough to recognise somebody by; `face_problem` says what is wrong with another
     one (`FaceProblem` of optout.fingerprint.faces). `chosen_face` is the index of the requester's own face. `keypoints`
     find crops and collages (`optout.fingerprint.keypoints`); None when there are too few, and in cases about a face.
+    `proposed` waits for its requester's word, `cropped` says what that was: True when all of the above but `sha256` is
+    of the part they confirmed, False when they kept the whole, None when nothing was proposed or said.
     """
 
     ticket: str
@@ -175,6 +193,25 @@ class Photo:
     chosen_face: int | None = None
     face_problem: str | None = None
     keypoints: bytes | None = None
+    proposed: ProposedCrop | None = None
+    cropped: bool | None = None
+
+    def settled(self, *, cropped: bool) -> Photo:
+        """The photo once its requester has said whether to use the proposed part or to keep the whole."""
+        if self.proposed is None or not cropped:
+            return replace(self, proposed=None, cropped=cropped)
+        part = self.proposed
+        return replace(
+            self,
+            picture=part.picture,
+            width=part.width,
+            height=part.height,
+            quality=part.quality,
+            dihedral=part.dihedral,
+            keypoints=part.keypoints,
+            proposed=None,
+            cropped=True,
+        )
 
     @property
     def own_face(self) -> SeenFace | None:
@@ -330,12 +367,14 @@ def new_number() -> str:
 def missing(request: OptOutRequest, photos: Sequence[Photo]) -> list[str]:
     """What a draft still lacks before it can be confirmed, as codes.
 
-    `photo`: no photo yet. `face:<ticket>`: several faces, none chosen. `usable_face`: no photo shows a face we can
-    use. `faces_off`: faces cannot be looked at just now. `consent`, `good_faith`, `links`: answers.
+    `photo`: no photo yet. `crop:<ticket>`: a part is proposed and nothing said about it. `face:<ticket>`: several
+    faces, none chosen. `usable_face`: no photo shows a face we can use. `faces_off`: faces cannot be looked at just
+    now. `consent`, `good_faith`, `links`: answers.
     """
     lacks: list[str] = []
     if request.kind is not Kind.LINKS and not photos:
         lacks.append("photo")
+    lacks += [f"crop:{photo.ticket}" for photo in photos if photo.proposed is not None]
     if request.kind is Kind.FACE:
         if not request.answers.biometric_consent:
             lacks.append("consent")

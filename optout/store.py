@@ -23,7 +23,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -69,6 +69,7 @@ from optout.requests import (
     MailTrouble,
     OptOutRequest,
     Photo,
+    ProposedCrop,
     RelatedCase,
     Revocation,
     SeenFace,
@@ -285,13 +286,17 @@ def _photo_item(request: OptOutRequest, photo: Photo) -> dict[str, Any]:
             "face_model": photo.face_model,
             "chosen_face": photo.chosen_face,
             "face_problem": photo.face_problem,
+            "proposed": None
+            if photo.proposed is None
+            else _present(asdict(photo.proposed) | {"dihedral": list(photo.proposed.dihedral)}),
+            "cropped": photo.cropped,
             "expires_at": int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp()),
         }
     )
 
 
 def _photo(item: dict[str, Any]) -> Photo:
-    faces = item.get("faces")
+    faces, proposed = item.get("faces"), item.get("proposed")
     return Photo(
         ticket=item["ticket"],
         sha256=item["sha256"],
@@ -307,6 +312,10 @@ def _photo(item: dict[str, Any]) -> Photo:
         face_model=item.get("face_model"),
         chosen_face=item.get("chosen_face"),
         face_problem=item.get("face_problem"),
+        proposed=None
+        if proposed is None
+        else ProposedCrop(**(proposed | {"box": tuple(proposed["box"]), "dihedral": tuple(proposed["dihedral"])})),
+        cropped=item.get("cropped"),
     )
 
 
@@ -584,6 +593,31 @@ class Requests:
             return replace(draft), [update]
 
         return self._change_draft(request_id, now, choose)
+
+    def choose_crop(self, request_id: str, ticket: str, now: datetime, *, cropped: bool) -> Photo:
+        """Say whether the photo is the part that was proposed or the whole, and forget the other one; its copy is the
+        caller's to discard. The first word stands. Returns the photo as it was before; raises `PhotoNotFound` and
+        `AlreadyConfirmed`."""
+        seen: list[Photo] = []
+
+        def choose(draft: OptOutRequest) -> tuple[OptOutRequest, list[dict[str, Any]]]:
+            photo = next((found for found in self.photos(draft.id) if found.ticket == ticket), None)
+            if photo is None:
+                raise PhotoNotFound
+            seen.append(photo)
+            if photo.proposed is None:
+                return draft, []
+            put = {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": to_attributes(_photo_item(draft, photo.settled(cropped=cropped))),
+                    "ConditionExpression": "attribute_exists(proposed)",
+                }
+            }
+            return replace(draft), [put]
+
+        self._change_draft(request_id, now, choose)
+        return seen[-1]
 
     def remove_photo(self, request_id: str, ticket: str, now: datetime) -> OptOutRequest:
         """Take a photo out of the draft again. Raises `PhotoNotFound`, `AlreadyConfirmed`."""

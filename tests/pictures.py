@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from functools import cache
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageOps
 
 from local.carriers import PICTURES
 
@@ -19,6 +19,21 @@ def picture(name: str) -> bytes:
             f"{name} is not in {PICTURES}. Run `python -m local.carriers`, which `make` does at set-up."
         )
     return path.read_bytes()
+
+
+@cache
+def screenshot(name: str) -> bytes:
+    """A telephone's screen, 600 x 1400, that shows the photograph (600 x 400 at 0, 220) in a feed; a PNG."""
+    out = Image.new("RGB", (600, 1400), "white")
+    draw = ImageDraw.Draw(out)
+    draw.text((30, 20), "10:08", fill="black", font_size=28)
+    draw.text((120, 120), "someone_online", fill="black", font_size=28)
+    with Image.open(io.BytesIO(picture(name))) as opened:
+        out.paste(ImageOps.fit(opened.convert("RGB"), (600, 400)), (0, 220))
+    draw.text((30, 640), "2,417 likes   what a day", fill="black", font_size=28)
+    written = io.BytesIO()
+    out.save(written, "PNG")
+    return written.getvalue()
 
 
 def beside(left: bytes, right: bytes) -> bytes:

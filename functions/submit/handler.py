@@ -74,6 +74,11 @@ def choose_face(draft: str, ticket: str) -> Response[Any]:
     return _site().choose_face(secret_id(draft), secret_id(ticket), form(app), _now())
 
 
+@app.post("/opt-out/<draft>/photos/<ticket>/crop")
+def choose_crop(draft: str, ticket: str) -> Response[Any]:
+    return _site().choose_crop(secret_id(draft), secret_id(ticket), form(app), _now())
+
+
 @app.post("/opt-out/<draft>/photos/<ticket>/remove")
 def remove_photo(draft: str, ticket: str) -> Response[Any]:
     return _site().remove_photo(secret_id(draft), secret_id(ticket), _now())

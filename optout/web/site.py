@@ -94,7 +94,7 @@ class Site:
         upload = self.photos.ticket(draft.id, settings.site_url()) if len(photos) < MAX_PHOTOS else None
         problem = query.get("problem", "")
         summary = [("upload", wording.PHOTO_PROBLEMS[problem])] if problem in wording.PHOTO_PROBLEMS else []
-        if problem == "face":
+        if problem in {"face", "crop"}:
             summary = [(target, sentence) for target, sentence in lacks if target.startswith("photo-")]
         if problem == "incomplete":
             summary = lacks
@@ -127,17 +127,32 @@ class Site:
             return http.see_other(here + "?problem=face")
         return http.see_other(f"{here}#photo-{ticket}")
 
+    def choose_crop(self, draft_id: str, ticket: str, fields: Fields, now: datetime) -> Response[Any]:
+        """Use the part of a photo that was proposed, or keep the whole; the copy of the other one goes."""
+        use = fields.get("use", [""])[0]
+        if use not in {"cropped", "whole"}:
+            return http.see_other(f"/opt-out/{draft_id}/photos?problem=crop")
+        before = self.requests.choose_crop(draft_id, ticket, now, cropped=use == "cropped")
+        self._discard(draft_id, [before])
+        return http.see_other(f"/opt-out/{draft_id}/photos#photo-{ticket}")
+
     def remove_photo(self, draft_id: str, ticket: str, now: datetime) -> Response[Any]:
-        """Take a photo out of the draft, and its copy out of the bucket unless the same picture is there twice."""
-        before = {photo.ticket: photo.picture for photo in self.requests.photos(draft_id)}
+        """Take a photo out of the draft, and its copies out of the bucket."""
+        before = [photo for photo in self.requests.photos(draft_id) if photo.ticket == ticket]
         self.requests.remove_photo(draft_id, ticket, now)
-        removed = before.pop(ticket, None)
-        if removed is not None and removed not in before.values():
-            self.photos.discard_copy(draft_id, removed)
+        self._discard(draft_id, before)
         return http.see_other(f"/opt-out/{draft_id}/photos")
 
+    def _discard(self, draft_id: str, before: Sequence[Photo]) -> None:
+        """Delete the copies of these photos that no photo of the draft needs any more: the same may be there twice."""
+        for unused in _copies(before) - _copies(self.requests.photos(draft_id)):
+            self.photos.discard_copy(draft_id, unused)
+
     def _seen(self, draft_id: str, photo: Photo) -> dict[str, Any]:
-        return seen_on(photo, self.photos.view_url(draft_id, photo.picture))
+        seen = seen_on(photo, self.photos.view_url(draft_id, photo.picture))
+        if photo.proposed is not None:
+            seen["part_url"] = self.photos.view_url(draft_id, photo.proposed.picture)
+        return seen
 
     # ---- sending it
 
@@ -319,9 +334,9 @@ def lacking(draft: OptOutRequest, photos: Sequence[Photo]) -> list[tuple[str, st
     lacks: list[tuple[str, str]] = []
     for code in missing(draft, photos):
         name, _, ticket = code.partition(":")
-        if name == "face":
+        if ticket:
             number = [photo.ticket for photo in photos].index(ticket) + 1
-            lacks.append((f"photo-{ticket}", f"Choose the right face in photo {number}"))
+            lacks.append((f"photo-{ticket}", f"{wording.MISSING_OF_PHOTO[name]} {number}"))
         else:
             lacks.append(("upload" if name in {"photo", "usable_face"} else "", wording.MISSING[name]))
     return lacks
@@ -375,7 +390,14 @@ def seen_on(photo: Photo, url: str) -> dict[str, Any]:
         "problem": wording.FACE_PROBLEMS.get(photo.face_problem or ""),
         "chosen": None if photo.chosen_face is None else photo.chosen_face + 1,
         "plain": photo.quality < PLAIN_BELOW_QUALITY,
+        "proposed": photo.proposed,
+        "cropped": photo.cropped,
     }
+
+
+def _copies(photos: Sequence[Photo]) -> set[str]:
+    """Names of the copies that these photos are kept by."""
+    return {copy for photo in photos for copy in (photo.picture, photo.proposed and photo.proposed.picture) if copy}
 
 
 def answer_rows(draft: OptOutRequest) -> list[tuple[str, str | tuple[str, ...], str]]:

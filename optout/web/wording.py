@@ -159,12 +159,17 @@ FACE_PROBLEMS: dict[str, tuple[str, str]] = {
 # What a draft still lacks: the codes of `requests.missing`, without the ticket behind `face:`.
 MISSING: dict[str, str] = {
     "photo": "Add at least one photo",
-    "face": "Choose the right face in each photo",
     "usable_face": "Add a photo that shows the face clearly",
     "faces_off": "We cannot look for faces just now. Your photos are kept; come back within 24 hours",
     "consent": "Agree that we may measure the face",
     "links": "Give us at least one link",
     "good_faith": "Confirm that what you told us is true",
+}
+
+# Of one photo, by its number; in `requests.missing` with its ticket.
+MISSING_OF_PHOTO: dict[str, str] = {
+    "crop": "Say whether to use the cropped picture of photo",
+    "face": "Choose the right face in photo",
 }
 
 _MONTHS = (

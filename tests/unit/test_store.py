@@ -33,7 +33,19 @@ from optout.errors import (
 )
 from optout.exclusions.log import CurrentList, ExclusionLog, Version, to_attributes
 from optout.fingerprint import Fingerprint
-from optout.requests import MAX_PHOTOS, Answers, Kind, Letter, OptOutRequest, Photo, Revocation, SeenFace, Status, Step
+from optout.requests import (
+    MAX_PHOTOS,
+    Answers,
+    Kind,
+    Letter,
+    OptOutRequest,
+    Photo,
+    ProposedCrop,
+    Revocation,
+    SeenFace,
+    Status,
+    Step,
+)
 from optout.settings import aws
 from optout.store import LetterKey, Photos, Requests
 from tests.storage import storage
@@ -155,6 +167,37 @@ def test_a_sixth_photo_is_refused(requests: Requests) -> None:
     requests.add_photo(draft.id, replace(PHOTO, ticket="t9"), NOW)
 
 
+PART = ProposedCrop((10, 20, 300, 200), "ef" * 32, 300, 200, 80, tuple(bytes([9 + n] * 32) for n in range(8)), b"\x01p")
+
+
+def test_a_proposed_part_comes_back_as_it_was_proposed(requests: Requests) -> None:
+    draft = requests.create_draft(Kind.IMAGE, ANSWERS, "hash", NOW)
+    photos = [replace(PHOTO, proposed=PART), replace(PHOTO, ticket="t2", proposed=replace(PART, keypoints=None))]
+    for photo in photos:
+        requests.add_photo(draft.id, photo, NOW)
+    assert requests.photos(draft.id) == photos
+
+
+@pytest.mark.parametrize("cropped", [True, False])
+def test_the_first_word_about_a_proposed_part_stands_and_the_other_one_is_forgotten(
+    requests: Requests, cropped: bool
+) -> None:
+    draft = requests.create_draft(Kind.IMAGE, ANSWERS, "hash", NOW)
+    photo = replace(PHOTO, proposed=PART)
+    requests.add_photo(draft.id, photo, NOW)
+    with pytest.raises(DraftIncomplete) as incomplete:
+        requests.confirm(draft.id, NOW)
+    assert list(incomplete.value.missing) == ["crop:t1"]
+    assert requests.choose_crop(draft.id, "t1", NOW, cropped=cropped) == photo
+    assert requests.choose_crop(draft.id, "t1", NOW, cropped=not cropped) == photo.settled(cropped=cropped)
+    assert requests.photos(draft.id) == [photo.settled(cropped=cropped)]
+    with pytest.raises(PhotoNotFound):
+        requests.choose_crop(draft.id, "t2", NOW, cropped=cropped)
+    requests.confirm(draft.id, NOW)
+    with pytest.raises(AlreadyConfirmed):
+        requests.choose_crop(draft.id, "t1", NOW, cropped=cropped)
+
+
 def test_only_a_face_that_is_there_can_be_chosen(requests: Requests) -> None:
     draft = requests.create_draft(Kind.FACE, ANSWERS, "hash", NOW)
     requests.add_photo(draft.id, replace(PHOTO, faces=(FACE, FACE), face_model="sface"), NOW)
@@ -217,6 +260,7 @@ def test_a_confirmed_case_no_longer_expires(requests: Requests) -> None:
         lambda store, case: store.edit_draft(case.id, ANSWERS, "hash", NOW),
         lambda store, case: store.add_photo(case.id, replace(PHOTO, ticket="t2"), NOW),
         lambda store, case: store.choose_face(case.id, "t1", 0, NOW),
+        lambda store, case: store.choose_crop(case.id, "t1", NOW, cropped=True),
         lambda store, case: store.remove_photo(case.id, "t1", NOW),
     ],
 )

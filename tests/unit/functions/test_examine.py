@@ -15,7 +15,7 @@ from optout import deadlines
 from optout.fingerprint import Fingerprint
 from optout.requests import Kind, OptOutRequest, new_ticket
 from optout.store import Photos, Requests
-from tests.pictures import picture
+from tests.pictures import picture, screenshot
 from tests.unit.functions.api import Answer, Api, event
 from tests.unit.functions.cases import draft, face, pending, photo
 
@@ -50,6 +50,16 @@ def test_an_upload_becomes_a_photo_with_a_clean_copy_and_no_raw_file(
     assert found.chosen_face == 0
     assert objects(f"raw/{made.id}/") == []
     assert objects(f"photos/{made.id}/") == [f"photos/{made.id}/{found.picture}.jpg"]
+
+
+def test_both_copies_of_a_screenshot_wait_for_the_requester(examine: Api, requests: Requests, now: datetime) -> None:
+    made = draft(requests, now, Kind.IMAGE)
+    arrive(examine, made, upload(made, screenshot("coffee.png")))
+    (found,) = requests.photos(made.id)
+    assert found.proposed is not None
+    copies = {f"photos/{made.id}/{name}.jpg" for name in (found.picture, found.proposed.picture)}
+    assert set(objects(f"photos/{made.id}/")) == copies
+    assert objects(f"raw/{made.id}/") == []
 
 
 def test_what_the_query_claims_is_not_read(examine: Api, requests: Requests, now: datetime) -> None:

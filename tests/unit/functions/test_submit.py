@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from optout import deadlines, http, links, settings
 from optout.decisions import Decision
-from optout.requests import Kind, Revocation, Status, Step
+from optout.requests import Kind, ProposedCrop, Revocation, Status, Step
 from optout.store import Requests
 from optout.web import forms, site, wording
 from tests.unit.functions.api import Answer, Api, event
@@ -373,6 +373,52 @@ def test_a_removed_photo_is_gone_and_cannot_be_removed_twice(submit: Api, reques
     assert submit.post(remove).location == f"/opt-out/{made.id}/photos"
     assert [kept.ticket for kept in requests.photos(made.id)] == [other.ticket]
     assert submit.post(remove).status == 404
+
+
+@pytest.mark.parametrize(
+    ("use", "kept", "gone", "words"),
+    [
+        ("cropped", "e", "b", "We use the cropped picture."),
+        ("whole", "b", "e", "We keep the whole."),
+    ],
+)
+def test_a_proposed_part_is_confirmed_or_not_and_the_copy_of_the_other_one_goes(
+    submit: Api, requests: Requests, now: datetime, use: str, kept: str, gone: str, words: str
+) -> None:
+    part = ProposedCrop((0, 100, 800, 300), "e" * 64, 800, 300, 90, (b"p" * 32,) * 8, None)
+    one = replace(photo(off=True), proposed=part)
+    made = draft(requests, now, Kind.IMAGE, one)
+    for name in (one.picture, part.picture):
+        boto3.client("s3").put_object(Bucket="photos", Key=f"photos/{made.id}/{name}.jpg", Body=b"jpeg")
+    here = f"/opt-out/{made.id}/photos"
+    page = submit.get(here)
+    assert "Is this the picture you mean?" in page.text
+    assert "Say whether to use the cropped picture of photo 1" in page.text
+    assert submit.get(f"/opt-out/{made.id}/check").location == here
+    assert submit.post(f"{here}/{one.ticket}/crop", {"use": "neither"}).location == f"{here}?problem=crop"
+    assert submit.post(f"{here}/{one.ticket}/crop", {"use": use}).location == f"{here}#photo-{one.ticket}"
+    (settled,) = requests.photos(made.id)
+    assert (settled.picture, settled.cropped) == (kept * 64, use == "cropped")
+    left = boto3.client("s3").list_objects_v2(Bucket="photos", Prefix=f"photos/{made.id}/")["Contents"]
+    assert [found["Key"] for found in left] == [f"photos/{made.id}/{kept * 64}.jpg"]
+    # Said twice, the first word stands; also when it says otherwise.
+    assert submit.post(f"{here}/{one.ticket}/crop", {"use": "cropped" if use == "whole" else "whole"}).status == 303
+    assert requests.photos(made.id) == [settled]
+    assert words in submit.get(here).text
+    assert submit.get(f"/opt-out/{made.id}/check").status == 200
+    assert submit.post(f"{here}/unknown-ticket-x/crop", {"use": use}).status == 404
+
+
+def test_both_copies_go_with_a_photo_that_is_removed_before_anything_was_said(
+    submit: Api, requests: Requests, now: datetime
+) -> None:
+    part = ProposedCrop((0, 100, 800, 300), "e" * 64, 800, 300, 90, (b"p" * 32,) * 8, None)
+    one = replace(photo(off=True), proposed=part)
+    made = draft(requests, now, Kind.IMAGE, one)
+    for name in (one.picture, part.picture):
+        boto3.client("s3").put_object(Bucket="photos", Key=f"photos/{made.id}/{name}.jpg", Body=b"jpeg")
+    assert submit.post(f"/opt-out/{made.id}/photos/{one.ticket}/remove").status == 303
+    assert boto3.client("s3").list_objects_v2(Bucket="photos", Prefix=f"photos/{made.id}/")["KeyCount"] == 0
 
 
 # --- sending ----------------------------------------------------------------------------------------------------------
