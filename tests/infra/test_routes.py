@@ -19,6 +19,7 @@ REVIEWED = {
     ("GET", "/opt-out/{draft}/photos"): ("Submit", NONE),
     ("GET", "/opt-out/{draft}/photos/{ticket}"): ("Examine", NONE),
     ("POST", "/opt-out/{draft}/photos/{ticket}/face"): ("Submit", NONE),
+    ("POST", "/opt-out/{draft}/photos/{ticket}/crop"): ("Submit", NONE),
     ("POST", "/opt-out/{draft}/photos/{ticket}/remove"): ("Submit", NONE),
     ("GET", "/opt-out/{draft}/check"): ("Submit", NONE),
     ("POST", "/opt-out/{draft}/confirm"): ("Submit", NONE),

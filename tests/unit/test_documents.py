@@ -140,8 +140,10 @@ def test_decisions_are_numbered_and_listed() -> None:
     decisions = sorted(folder.glob("0*.md"))
     listed = re.findall(r"^- \[(\d{4})\]\((\S+)\) (.+)$", (folder / "README.md").read_text(), re.MULTILINE)
     assert [name for _, name, _ in listed] == [path.name for path in decisions]
-    for place, (path, (number, _, title)) in enumerate(zip(decisions, listed, strict=True), 1):
-        assert (int(number), int(path.name[:4])) == (place, place)
+    # Numbers are given out when work begins, so one may be missing until it lands.
+    assert len({number for number, _, _ in listed}) == len(listed)
+    for path, (number, _, title) in zip(decisions, listed, strict=True):
+        assert path.name[:4] == number
         heading, *_ = path.read_text().splitlines()
         assert heading == f"# {number} {title.partition(' (')[0]}"
         for part in ("**Context.**", "**Decision.**", "**Numbers.**", "**Consequences.**"):
