@@ -425,7 +425,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _REVIEWERS,
         "The accepted cases, and what each put on the exclusion list",
         page="A fragment of the console.",
-        query={"number": _NUMBER},
+        query={"number": _text(says="The number of a case or the id of an exclusion; then only that case is shown.")},
         refuses=(errors.Unavailable,),
     ),
     # ---- crawlers

@@ -887,7 +887,7 @@ class Requests:
         """One change of the log and, in the same transaction, of the case that the exclusion comes from."""
         suspends, exclusion_id = isinstance(change, Suspend), change.exclusion_id
         for _ in self._case_rounds():
-            case = self._case_of(exclusion_id, now)
+            case = self.by_exclusion(exclusion_id, now)
             head = self._log.head()
             parts: list[dict[str, Any]] = []
             if case is None:
@@ -916,7 +916,7 @@ class Requests:
                 return after
         raise HeadContended
 
-    def _case_of(self, exclusion_id: str, now: datetime) -> OptOutRequest | None:
+    def by_exclusion(self, exclusion_id: str, now: datetime) -> OptOutRequest | None:
         """The case that put an exclusion on the list; None when there is none any more."""
         pointer = self._get(f"exclusion#{exclusion_id}", "case")
         if pointer is None:

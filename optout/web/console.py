@@ -306,6 +306,12 @@ def _by_number(requests: Requests, number: str, now: datetime) -> list[OptOutReq
     return [found]
 
 
+def _by_exclusion(requests: Requests, exclusion_id: str, now: datetime) -> list[OptOutRequest]:
+    """The case behind an id that a crawler or an alarm named; empty when there is none."""
+    found = requests.by_exclusion(exclusion_id.strip(), now) if exclusion_id.isascii() else None
+    return [found] if found else []
+
+
 def _confirmed(requests: Requests, request_id: str, now: datetime) -> OptOutRequest:
     """The case. What a requester has not sent in yet is none of a reviewer's business: a draft is not found."""
     request = requests.get(http.secret_id(request_id), now)
@@ -477,7 +483,7 @@ def exclusions(app: APIGatewayRestResolver, requests: Requests, now: datetime) -
     """The accepted cases and what each put on the exclusion list."""
     number = _query(app, "number")
     if number:
-        found = _by_number(requests, number, now)
+        found = _by_number(requests, number, now) or _by_exclusion(requests, number, now)
     else:
         # A proposed revocation has not taken anything off the list yet, and neither has a suspension.
         found = [case for view in (Status.ACCEPTED, "revocation", "suspended") for case in requests.queue(view)]

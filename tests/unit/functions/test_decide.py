@@ -564,6 +564,9 @@ def test_the_list_shows_what_is_in_force_and_nothing_else(requests: Requests, ca
     assert not any(each in body for each in revoked.exclusions)
     assert on_list.exclusions[0] in call("GET", f"/exclusions?number={on_list.number}").body
     assert revoked.exclusions[0] not in call("GET", f"/exclusions?number={revoked.number}").body
+    assert on_list.number in call("GET", f"/exclusions?number={on_list.exclusions[0]}").body
+    assert revoked.number not in call("GET", f"/exclusions?number={revoked.exclusions[0]}").body
+    assert call("GET", "/exclusions?number=%C3%A9%00").status == 200
 
 
 def test_other_cases_with_the_same_picture_are_named(requests: Requests, call: Call) -> None:
