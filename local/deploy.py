@@ -56,6 +56,8 @@ def parameters(place: Place) -> dict[str, str]:
         "EngineName": ENGINE,
         "ReviewerDomainPrefix": "image-optout",
         "ReviewerLoginUrl": place.endpoint,
+        # Whatever plays the engine on this machine.
+        "EnginePictureHosts": "http://localhost:* http://127.0.0.1:*",
         # MiniStack has neither.
         "Firewall": "off",
         "SnapStart": "off",

@@ -39,6 +39,9 @@ MESSAGE_IDS_KEPT = timedelta(days=90)
 # How long no letter goes to an address from which one came back. Mailboxes are given anew; a year is long enough to
 # spare who complained, and what came back will come back once more.
 SUPPRESSED_KEPT = timedelta(days=365)
+# How long a possible copy is kept for a reviewer, and how long it is known who answered: a crawler asks again every
+# day, so what is still met comes back, and what was answered stands in the list and in the case's history.
+REVIEWS_KEPT = timedelta(days=90)
 # Limitation period of most civil claims in the EU member states; then the case is deleted whole.
 CASE_KEPT = timedelta(days=365 * _at_least("CASE_KEPT_YEARS", 3))
 

@@ -6,6 +6,7 @@
     ├── RequestInvalid         a form or body is wrong; `.problems` maps field -> code
     ├── RequestNotFound        no such opt-out request (or its draft has expired)
     ├── ExclusionNotFound      no exclusion with this id is in force
+    ├── ReviewNotFound         nobody was asked about this candidate, or it was too long ago
     ├── PhotoNotFound          no such photo in this request, or nothing was uploaded
     ├── LinkInvalid            a signed link is forged, of another purpose, or revoked
     │   └── LinkExpired        it was ours, but its time is over
@@ -64,6 +65,10 @@ class RequestNotFound(OptOutError):
 
 class ExclusionNotFound(OptOutError):
     """No exclusion with this id is in force: it never was, or its case was withdrawn or revoked."""
+
+
+class ReviewNotFound(OptOutError):
+    """Nobody was asked whether this candidate is the same, or its time was over."""
 
 
 class PhotoNotFound(OptOutError):

@@ -69,6 +69,7 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
         "There is no request at this address. A request that is started but not sent within 24 hours is deleted.",
     ),
     errors.ExclusionNotFound: _Answer(404, "exclusion_not_found", "No exclusion with this id is in force."),
+    errors.ReviewNotFound: _Answer(404, "review_not_found", "There is no such possible copy to look at."),
     errors.PhotoNotFound: _Answer(404, "photo_not_found", "There is no such photo in this request."),
     errors.LinkInvalid: _Answer(
         404, "link_invalid", "This link does not work. Please check that the whole link was copied from our letter."
@@ -236,7 +237,11 @@ def _log(error: Exception) -> None:
 
 
 def content_security_policy(
-    storage: Iterable[str] = (), *, connect: Iterable[str] = (), form_action: Iterable[str] = ()
+    storage: Iterable[str] = (),
+    *,
+    images: Iterable[str] = (),
+    connect: Iterable[str] = (),
+    form_action: Iterable[str] = (),
 ) -> str:
     """What a page may load and where it may send: ourselves, plus the origins given.
 
@@ -246,7 +251,7 @@ def content_security_policy(
     origins = "".join(f" {origin}" for origin in storage)
     return (
         "default-src 'none'; style-src 'self'; script-src 'self'; "
-        f"img-src 'self'{origins}; "
+        f"img-src 'self'{origins}{''.join(f' {origin}' for origin in images)}; "
         f"connect-src 'self'{origins}{''.join(f' {origin}' for origin in connect)}; "
         f"form-action 'self'{origins}{''.join(f' {origin}' for origin in form_action)}; "
         "frame-ancestors 'none'; base-uri 'none'"

@@ -138,6 +138,13 @@ _DECIDED: Schema = _form(
 )
 _CHANGED: Schema = _form(("status", "version"), status=_one_of(Status), version={"type": "integer", "minimum": 1})
 
+_ANSWERED: Schema = _form(
+    ("answer", "reviewer", "at"),
+    answer=_one_of(console.ANSWERS),
+    reviewer=_text(),
+    at={"type": "string", "format": "date-time"},
+)
+
 _NO_DRAFT = (errors.RequestNotFound, errors.Unavailable)
 _NO_CASE = (errors.RequestNotFound, errors.Unavailable)
 _NO_LINK = (errors.LinkInvalid, errors.LinkExpired, errors.RequestNotFound, errors.Unavailable)
@@ -420,6 +427,33 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET",
+        "/reviews",
+        "decide",
+        _REVIEWERS,
+        "The possible copies that wait for a reviewer's answer",
+        page="A fragment of the console.",
+        refuses=(errors.Unavailable,),
+    ),
+    Operation(
+        "POST",
+        "/reviews/{sha256}/{exclusion}",
+        "decide",
+        _REVIEWERS,
+        "Says whether a possible copy is the same as what is excluded, or different",
+        json=("The answer. Browsers get what waits next as a fragment.", _ANSWERED),
+        form=_schema_of(console._AnswerSent),
+        form_or_json=True,
+        refuses=(
+            errors.RequestInvalid,
+            errors.ReviewNotFound,
+            errors.ExclusionNotFound,
+            errors.AlreadyDecided,
+            errors.HeadContended,
+            errors.Unavailable,
+        ),
+    ),
+    Operation(
+        "GET",
         "/exclusions",
         "decide",
         _REVIEWERS,
@@ -446,6 +480,8 @@ _PATH_PARAMETERS: dict[str, Schema] = {
     "ticket": _text(says="The ticket of one upload.") | {"minLength": 1},
     "token": _text(says="The signed link of a letter.") | {"minLength": 1},
     "id": _text(says="The id of a case, as the console's queue shows it.") | {"minLength": 1},
+    "sha256": _text(says="The candidate's SHA-256, in lower-case hex.") | {"minLength": 1},
+    "exclusion": _text(says="The id of the exclusion that may apply.") | {"minLength": 1},
     "file": _one_of(sorted({name.removeprefix("vendor/") for name in site.STATIC_FILES})),
 }
 _STATIC_TYPES = ("text/css", "text/javascript", "image/svg+xml")

@@ -1,4 +1,5 @@
-"""Deletes what has been kept long enough: drafts after a day, photos after the appeal window, cases after three years.
+"""Deletes what has been kept long enough: drafts after a day, photos after the appeal window, cases after three years,
+possible copies after three months or when their exclusion is off the list.
 
 The periods are in `optout.deadlines`; the table itself says which case falls due when. Every step may be killed: photos
 go before the note that they are gone, and a case's own item goes last, so the next sweep finds what is left.
@@ -22,11 +23,13 @@ _BATCH = 100
 
 @dataclass
 class Swept:
-    """How many drafts and cases were deleted, and of how many cases the photos; `failed` are left to the next sweep."""
+    """How many drafts, cases and reviews were deleted, and of how many cases the photos; `failed` are left to the next
+    sweep."""
 
     drafts: int = 0
     photos: int = 0
     cases: int = 0
+    reviews: int = 0
     failed: int = 0
 
 
@@ -63,4 +66,6 @@ def sweep(requests: Requests, photos: Photos, now: datetime, *, clock: Callable[
                     forget(request_id)
                 except (BotoCoreError, ClientError):
                     swept.failed += 1
+    while clock() < until and (forgotten := requests.forget_reviews(now, _BATCH)):
+        swept.reviews += forgotten
     return swept

@@ -41,6 +41,10 @@ def aws(service: str) -> Any:
 
     # Each attempt is short and there are few, so that a function answers, or says it cannot, well within its own time.
     config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+    if service == "sqs":
+        # What a queue does not take at once comes again: by the stream, by the sweep, or with the crawler's next call,
+        # whose answer may not wait for it.
+        config = config.merge(Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1}))
     if service == "s3":
         # Browsers follow presigned addresses without redirects, so these must name the bucket's own region.
         config = config.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
@@ -70,6 +74,21 @@ def mail_queue_url() -> str:
 def receipts_queue_arn() -> str:
     """The queue of what SES reports about letters, by its ARN: so a function knows which queue a message is from."""
     return os.environ["RECEIPTS_QUEUE_ARN"]
+
+
+def reviews_url() -> str:
+    """Address of the queue of doubtful hits that a person must look at."""
+    return os.environ["REVIEWS_URL"]
+
+
+def reviews_arn() -> str:
+    """The same queue by its ARN, as its consumer knows it."""
+    return os.environ["REVIEWS_ARN"]
+
+
+def engine_picture_hosts() -> tuple[str, ...]:
+    """Where the reviewers' console may load candidates from: sources of a Content-Security-Policy."""
+    return tuple(os.environ["ENGINE_PICTURE_HOSTS"].split())
 
 
 def letters_configuration_set() -> str:

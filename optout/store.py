@@ -9,6 +9,7 @@
     pk = "exclusion#<id>",  sk = "case"         which case put an exclusion on the list
     pk = "mail#<hash>",     sk = "letter"       which letter a message id of SES belongs to
     pk = "suppressed#<email hash>", sk = "mail" no letter goes to this address
+    pk = "review#<sha256>", sk = "<exclusion>"  a doubtful hit that a person looks at: candidate, exclusion, answer
 
 A change reads the case, asks the transition table, and writes in ONE transaction: the case (on condition that its
 version is still the one that was read), the event, the letter that became due, and - when the exclusion list is
@@ -39,6 +40,7 @@ from optout.errors import (
     PhotoNotFound,
     RequestInvalid,
     RequestNotFound,
+    ReviewNotFound,
     SameReviewer,
     StateConflict,
     TooManyPhotos,
@@ -46,6 +48,7 @@ from optout.errors import (
 from optout.exclusions.entry import State
 from optout.exclusions.log import (
     Add,
+    Answer,
     Change,
     ExclusionLog,
     Remove,
@@ -81,6 +84,12 @@ from optout.requests import (
     new_ticket,
     require_complete,
 )
+from optout.reviews import Doubt, Review, Sign
+
+# The view of the queue index that holds the open reviews.
+_OPEN_REVIEWS = "reviews"
+# Distances in items are whole numbers of this part of 1.
+_FINE = 10_000
 
 MAX_UPLOAD_BYTES = 25_000_000
 UPLOAD_LIFETIME_S = 15 * 60
@@ -364,6 +373,40 @@ class DueLetter:
 def _mail_key(message_id: str) -> dict[str, str]:
     """Hashed, because a key may be any length and a message id is whatever SES says it is."""
     return {"pk": f"mail#{hashlib.sha256(message_id.encode()).hexdigest()}", "sk": "letter"}
+
+
+def _review_key(sha256: str, exclusion_id: str) -> dict[str, str]:
+    return {"pk": f"review#{sha256}", "sk": exclusion_id}
+
+
+def _review_item(doubt: Doubt, now: datetime) -> dict[str, Any]:
+    return {
+        **_review_key(doubt.sha256, doubt.exclusion_id),
+        "url": doubt.url,
+        "signs": [
+            {
+                "signal": sign.signal,
+                "distance": round(sign.distance * _FINE),
+                "threshold": round(sign.threshold * _FINE),
+            }
+            for sign in doubt.signs
+        ],
+        "queue": _OPEN_REVIEWS,
+        "due_at": _iso(now),
+        "sweep": "review",
+        "sweep_at": _iso(now + deadlines.REVIEWS_KEPT),
+    }
+
+
+def _review(item: dict[str, Any]) -> Review:
+    signs = tuple(Sign(sign["signal"], sign["distance"] / _FINE, sign["threshold"] / _FINE) for sign in item["signs"])
+    return Review(
+        Doubt(item["pk"].removeprefix("review#"), item["sk"], item["url"], signs),
+        datetime.fromisoformat(item["due_at"]),
+        item.get("same"),
+        item.get("reviewer"),
+        _time(item.get("answered_at")),
+    )
 
 
 def _suppressed_key(email_hash: str) -> dict[str, str]:
@@ -915,6 +958,124 @@ class Requests:
             if self._write([*parts, *self._log.writes([change], head, now)]):
                 return after
         raise HeadContended
+
+    # ---- doubtful hits
+
+    def add_review(self, doubt: Doubt, now: datetime) -> bool:
+        """Keep a doubtful hit for a person. False when it is kept or answered already, or when its exclusion is no
+        longer in force."""
+        if self.excluding_case(doubt.exclusion_id, now) is None:
+            return False
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=to_attributes(_review_item(doubt, now)),
+                ConditionExpression="attribute_not_exists(pk)",
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def open_reviews(self, limit: int = 100) -> list[Review]:
+        """What waits for a reviewer's answer, the oldest first."""
+        answer = self._client.query(
+            TableName=self._table,
+            IndexName="Queue",
+            KeyConditionExpression="queue = :view",
+            ExpressionAttributeValues=to_attributes({":view": _OPEN_REVIEWS}),
+            Limit=limit,
+        )
+        return [_review(from_attributes(item)) for item in answer["Items"]]
+
+    def count_open_reviews(self) -> int:
+        """How many wait."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="Queue",
+            KeyConditionExpression="queue = :view",
+            ExpressionAttributeValues=to_attributes({":view": _OPEN_REVIEWS}),
+            Select="COUNT",
+        )
+        return sum(page["Count"] for page in pages)
+
+    def answer_review(self, sha256: str, exclusion_id: str, *, same: bool, reviewer: str, now: datetime) -> Review:
+        """Take a person's answer: the review, its case's history and the exclusion list change in one transaction.
+
+        The same answer of the same reviewer again changes nothing. Raises `ReviewNotFound`, `AlreadyDecided` (the first
+        answer stands), `ExclusionNotFound` when the exclusion is no longer in force, and `HeadContended`.
+        """
+        key = _review_key(sha256, exclusion_id)
+        for _ in self._case_rounds():
+            item = self._get(**key)
+            if item is None:
+                raise ReviewNotFound
+            review = _review(item)
+            if review.answered_at is not None:
+                if (review.same, review.reviewer) == (same, reviewer):
+                    return review
+                raise AlreadyDecided("same" if review.same else "different", review.reviewer, review.answered_at)
+            # The head before the case: whatever takes the exclusion off the list after this look moves the head.
+            head = self._log.head()
+            case = self.excluding_case(exclusion_id, now)
+            if case is None:
+                raise ExclusionNotFound
+            answered = {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": to_attributes(key),
+                    "UpdateExpression": "SET same = :same, reviewer = :who, answered_at = :now, sweep_at = :until"
+                    " REMOVE queue",
+                    "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(answered_at)",
+                    "ExpressionAttributeValues": to_attributes(
+                        {
+                            ":same": same,
+                            ":who": reviewer,
+                            ":now": _iso(now),
+                            ":until": _iso(now + deadlines.REVIEWS_KEPT),
+                        }
+                    ),
+                }
+            }
+            history = {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": to_attributes(
+                        {
+                            "pk": _case_key(case.id),
+                            "sk": f"view#{_iso(now)}#{new_ticket()}",
+                            "version": 0,
+                            "name": "answer_same" if same else "answer_different",
+                            "at": _iso(now),
+                            "actor": reviewer,
+                            "status": case.status.value,
+                            "exclusion_id": exclusion_id,
+                        }
+                    ),
+                }
+            }
+            change = Answer(exclusion_id, sha256, same)
+            if self._write([answered, history, *self._log.writes([change], head, now)]):
+                return replace(review, same=same, reviewer=reviewer, answered_at=now)
+        raise HeadContended
+
+    def forget_reviews(self, now: datetime, limit: int = 100) -> int:
+        """Delete reviews whose time is over, and open ones whose exclusion is no longer in force. Returns how many;
+        call again until it is 0."""
+        over = [(item["pk"], item["sk"]) for item in self._falling_due("review", now, limit)]
+        moot = [
+            tuple(_review_key(review.doubt.sha256, review.doubt.exclusion_id).values())
+            for review in self.open_reviews(limit)
+            if self.excluding_case(review.doubt.exclusion_id, now) is None
+        ]
+        for pk, sk in {*over, *moot}:
+            self._client.delete_item(TableName=self._table, Key=to_attributes({"pk": pk, "sk": sk}))
+        return len({*over, *moot})
+
+    def excluding_case(self, exclusion_id: str, now: datetime) -> OptOutRequest | None:
+        """The accepted case that this exclusion is in force for; None when there is none (any more)."""
+        case = self.by_exclusion(exclusion_id, now)
+        in_force = case is not None and case.status is Status.ACCEPTED and exclusion_id in case.exclusions
+        return case if in_force else None
 
     def by_exclusion(self, exclusion_id: str, now: datetime) -> OptOutRequest | None:
         """The case that put an exclusion on the list; None when there is none any more."""

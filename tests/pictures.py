@@ -48,3 +48,14 @@ def beside(left: bytes, right: bytes) -> bytes:
     out = io.BytesIO()
     both.save(out, "JPEG", quality=92)
     return out.getvalue()
+
+
+def part_of(name: str, share: float, over: str, quality: int = 85) -> bytes:
+    """A JPEG of another picture, of which the left share is that of the picture named."""
+    with Image.open(io.BytesIO(picture(name))) as opened, Image.open(io.BytesIO(picture(over))) as other:
+        width, height = opened.size
+        out = other.convert("RGB").resize((width, height))
+        out.paste(opened.convert("RGB").crop((0, 0, int(width * share), height)), (0, 0))
+    file = io.BytesIO()
+    out.save(file, "JPEG", quality=quality)
+    return file.getvalue()

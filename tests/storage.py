@@ -39,6 +39,8 @@ ENVIRONMENT = {
     "CRAWLED_FACES_PER_DAY": "1000000",
     "HIT_SHARE_ALARM_PERCENT": "1",
     "RECEIPTS_QUEUE_ARN": "arn:aws:sqs:eu-central-1:123456789012:Receipts",
+    "REVIEWS_ARN": "arn:aws:sqs:eu-central-1:123456789012:Reviews",
+    "ENGINE_PICTURE_HOSTS": "https://*.lens.example http://localhost:*",
     "POWERTOOLS_METRICS_NAMESPACE": "ImageOptout",
     "POWERTOOLS_SERVICE_NAME": "unit",
     "CONSOLE_CLIENT_ID": "console",
@@ -66,7 +68,7 @@ def create_tables(client: Any) -> None:
 
 @contextmanager
 def storage() -> Iterator[None]:
-    """moto with the tables, the versioned bucket, the mail queue and the link secret; settings point at them."""
+    """moto with the tables, the versioned bucket, the queues and the link secret; settings point there."""
     before = dict(os.environ)
     os.environ.update(ENVIRONMENT)
     _forget_clients()
@@ -77,6 +79,7 @@ def storage() -> Iterator[None]:
             s3.create_bucket(Bucket="photos", CreateBucketConfiguration={"LocationConstraint": REGION})
             s3.put_bucket_versioning(Bucket="photos", VersioningConfiguration={"Status": "Enabled"})
             os.environ["MAIL_QUEUE_URL"] = boto3.client("sqs").create_queue(QueueName="Mail")["QueueUrl"]
+            os.environ["REVIEWS_URL"] = boto3.client("sqs").create_queue(QueueName="Reviews")["QueueUrl"]
             secret = boto3.client("secretsmanager").create_secret(Name="LinkSecret", SecretString="unit-link-secret")
             os.environ["LINK_SECRET"] = secret["ARN"]
             boto3.client("sesv2").create_email_identity(EmailIdentity=ENVIRONMENT["SENDER"])

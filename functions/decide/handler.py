@@ -1,4 +1,4 @@
-"""Reviewers: the queue, a case, the decision, revocations, and what is on the list.
+"""Reviewers: the queue, a case, the decision, revocations, possible copies, and what is on the list.
 
 The API's Cognito authorizer has verified the token of every route but the console's own static page; that the person
 is in the reviewers' group is checked here, because the authorizer lets every user of the pool through.
@@ -83,6 +83,18 @@ def settle_revocation(request_id: str) -> Response[str]:
 def suspend(request_id: str) -> Response[str]:
     answer = console.suspend(app, Requests.from_settings(), request_id, datetime.now(UTC))
     metrics.add_metric("Suspensions", MetricUnit.Count, 1)
+    return answer
+
+
+@app.get("/reviews", middlewares=guarded)
+def possible_copies() -> Response[str]:
+    return console.possible_copies(Requests.from_settings(), datetime.now(UTC))
+
+
+@app.post("/reviews/<sha256>/<exclusion_id>", middlewares=guarded)
+def answer_review(sha256: str, exclusion_id: str) -> Response[str]:
+    answer = console.answer_review(app, Requests.from_settings(), sha256, exclusion_id, datetime.now(UTC))
+    metrics.add_metric("ReviewsAnswered", MetricUnit.Count, 1)
     return answer
 
 

@@ -18,7 +18,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from optout import hits, http, lookups, settings
+from optout import hits, http, lookups, reviews, settings
 from optout.errors import NotFresh, RequestInvalid
 from optout.exclusions.log import Current, CurrentList, Version
 
@@ -35,6 +35,7 @@ MAX_HIT_LINES = 100
 # What this warm instance was asked about lately, and the exclusions it has reported already for excluding too much.
 window = hits.HitWindow()
 reported: set[str] = set()
+passed_on = reviews.PassedOn()
 
 
 @cache
@@ -67,6 +68,7 @@ def check() -> Response[str]:
     for verdict, count in Counter(result.verdict for result in answer.results).items():
         metrics.add_metric(f"Verdict{verdict.capitalize()}", MetricUnit.Count, count)
     count_hits(lookup, answer)
+    pass_on_doubts(lookup, answer)
     return http.json_answer(answer.model_dump(mode="json"))
 
 
@@ -97,6 +99,26 @@ def count_hits(lookup: lookups.Lookup, answer: lookups.Answer) -> None:
                     "share_percent": round(100 * each.share, 2),
                 },
             )
+
+
+def pass_on_doubts(lookup: lookups.Lookup, answer: lookups.Answer) -> None:
+    """Put what a person must look at on the reviews' queue. The crawler holds these pictures back and asks again, so
+    what does not get there now is passed on then, and the answer is the same."""
+    found, unseen = reviews.doubts(lookup.items, answer)
+    fresh = passed_on.new(found)
+    taken = fresh[: reviews.MAX_DOUBTS]
+    if taken:
+        try:
+            settings.aws("sqs").send_message(QueueUrl=settings.reviews_url(), MessageBody=reviews.to_message(taken))
+        except (BotoCoreError, ClientError) as error:
+            logger.warning("doubtful hits not passed on", extra={"error_type": type(error).__name__})
+            taken = []
+        else:
+            passed_on.note(taken)
+    if found or unseen:
+        metrics.add_metric("ReviewsAsked", MetricUnit.Count, len(taken))
+        metrics.add_metric("ReviewsNotQueued", MetricUnit.Count, len(fresh) - len(taken))
+        metrics.add_metric("ReviewsUnseen", MetricUnit.Count, unseen)
 
 
 def refresh(oldest: Version | None) -> Current:

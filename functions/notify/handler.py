@@ -1,5 +1,5 @@
 """Letters: table stream -> mail queue -> SES, the sweep for letters that are late, what SES reports about letters that
-came back, and the retention sweep.
+came back, doubtful hits of lookups that a person must look at, and the retention sweep.
 
 Logs and metrics count and name kinds of letters only: no case, no name, no address.
 """
@@ -13,7 +13,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from optout import retention, settings
+from optout import retention, reviews, settings
 from optout.mail import outbox, receipts
 from optout.requests import MailTrouble
 from optout.store import LETTER_GRACE, LetterKey, Photos, Requests
@@ -28,7 +28,8 @@ _TIME_FOR_ONE_MS = 8_000
 @logger.inject_lambda_context
 @metrics.log_metrics(capture_cold_start_metric=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """One of: a batch of the table's stream, of the mail queue, of SES's reports, a schedule's `{"sweep": ...}`."""
+    """One of: a batch of the table's stream, of the mail queue, of SES's reports, of doubtful hits, a schedule's
+    `{"sweep": ...}`."""
     match event:
         case {"sweep": "letters"}:
             return sweep_letters()
@@ -39,6 +40,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         case {"Records": [{"eventSource": "aws:sqs", "eventSourceARN": queue}, *_] as records}:
             if queue == settings.receipts_queue_arn():
                 return note_receipts(records)
+            if queue == settings.reviews_arn():
+                return keep_reviews(records)
             return deliver(records, context)
     raise ValueError("an event that no source of this function sends")
 
@@ -102,6 +105,21 @@ def note_receipts(records: list[dict[str, Any]]) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
+def keep_reviews(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Keep the doubtful hits of a batch for a reviewer, each once. What could not be kept is named and comes again."""
+    requests, now = Requests.from_settings(), datetime.now(UTC)
+    failed: list[str] = []
+    kept = 0
+    for record in records:
+        try:
+            kept += sum(requests.add_review(doubt, now) for doubt in reviews.from_message(record["body"]))
+        except Exception as error:  # whatever it is, the others of the batch are kept
+            failed.append(record["messageId"])
+            logger.warning("doubtful hits not kept", extra={"error_type": type(error).__name__})
+    metrics.add_metric("ReviewsKept", MetricUnit.Count, kept)
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
 def sweep_letters() -> dict[str, Any]:
     """Letters that should have been sent by now go to the mail queue again; whoever sends them first, wins."""
     now, requests = datetime.now(UTC), Requests.from_settings()
@@ -113,6 +131,9 @@ def sweep_letters() -> dict[str, Any]:
         if oldest.due_at:
             minutes = (oldest.due_at - now).total_seconds() // 60
             metrics.add_metric("OldestUndecidedMinutesToDue", MetricUnit.Count, minutes)
+    metrics.add_metric("ReviewsOpen", MetricUnit.Count, requests.count_open_reviews())
+    for waiting in requests.open_reviews(1):
+        metrics.add_metric("OldestReviewMinutes", MetricUnit.Count, (now - waiting.found_at).total_seconds() // 60)
     return {"late": len(late)}
 
 

@@ -10,7 +10,9 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fnmatch import fnmatch
 from typing import Any, Literal, TypeVar
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
@@ -24,6 +26,7 @@ from optout.decisions import (
     Decision,
     RejectReason,
     RevokeReason,
+    exclusion_id,
     exclusions_for,
     require_reason,
 )
@@ -37,10 +40,12 @@ from optout.errors import (
     PhotoNotFound,
     RequestInvalid,
     RequestNotFound,
+    ReviewNotFound,
     SameReviewer,
     StateConflict,
     Unavailable,
 )
+from optout.exclusions.entry import Scope
 from optout.exclusions.face_rates import face_threshold, false_share, review_threshold
 from optout.likeness import alike, disagreeing
 from optout.requests import (
@@ -55,6 +60,7 @@ from optout.requests import (
     Status,
     Step,
 )
+from optout.reviews import Review
 from optout.store import Photos, Requests
 from optout.web import wording
 
@@ -62,6 +68,9 @@ GROUP = "reviewers"
 
 # Related cases whose faces one page compares: each is a read of its photos.
 _COMPARED = 20
+
+# Possible copies on one page: each costs three reads, and nobody answers more at a sitting.
+_REVIEWS_SHOWN = 20
 
 # A third of the shortest promise, 72 hours for a face: what is not looked at today will be late.
 DUE_SOON = timedelta(hours=24)
@@ -105,6 +114,8 @@ EVENTS: dict[str, str] = {
     "mail_bounced": "A letter came back",
     "mail_complained": "A letter was called spam",
     "revoke_links": "Mailed links revoked",
+    "answer_same": "A picture found by a crawler was called the same",
+    "answer_different": "A picture found by a crawler was called different",
 }
 
 # Why letters of a case do not arrive, and what that means for the reviewer.
@@ -116,6 +127,12 @@ MAIL_TROUBLES: dict[MailTrouble, str] = {
     MailTrouble.BOUNCED: "The mailbox does not exist. A letter came back, and no other is sent to this address.",
     MailTrouble.COMPLAINED: "The reader called a letter spam. No other is sent to this address.",
 }
+
+# What a reviewer said about a possible copy, as the one who came second reads it.
+ANSWERS: dict[str, str] = {"same": "Called the same", "different": "Called different"}
+
+# What a lookup has found, in the reviewers' terms; `distance` and `threshold` are those of the lookup's answer.
+SIGNALS: dict[str, str] = {"face": "The face", "picture": "The picture", "pdq": "The picture's hash"}
 
 # Short names of the reasons; beside each stands the sentence that the requester reads (`wording.reason`).
 REASON_NAMES: dict[str, str] = {
@@ -205,6 +222,10 @@ class _SuspensionSent(_Sent):
     action: Literal["suspend", "resume"]
 
 
+class _AnswerSent(_Sent):
+    answer: Literal["same", "different"]
+
+
 _Body = TypeVar("_Body", bound=_Sent)
 
 
@@ -232,7 +253,8 @@ def _sent(app: APIGatewayRestResolver, model: type[_Body]) -> _Body:
 
 
 def _fragment(template: str, status: int = 200, **values: Any) -> Response[str]:
-    return http.page(f"console/{template}.html", status, kinds=KINDS, statuses=STATUSES, span=span, **values)
+    statuses: dict[str, str] = {str(status): words for status, words in STATUSES.items()} | ANSWERS
+    return http.page(f"console/{template}.html", status, kinds=KINDS, statuses=statuses, span=span, **values)
 
 
 def span(length: timedelta) -> str:
@@ -260,6 +282,7 @@ def shell(photos: Photos) -> Response[str]:
     policy = http.content_security_policy(
         # The bucket's origin depends on region and endpoint; the one place that knows it is the client that signs.
         storage=[http.origin(photos.view_url("-", "-"))],
+        images=settings.engine_picture_hosts(),
         connect=[http.origin(login)],
         form_action=[http.origin(login)],
     )
@@ -507,6 +530,64 @@ def face_list(requests: Requests) -> dict[str, Any]:
     }
 
 
+# --- possible copies --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _PossibleCopy:
+    """A review with what a reviewer compares: the photos that the exclusion was made of, each with its place in the
+    case, and whether this browser may load the candidate."""
+
+    review: Review
+    case: OptOutRequest
+    photos: list[tuple[int, Photo]]
+    loadable: bool
+
+
+def possible_copies(requests: Requests, now: datetime, notice: str = "") -> Response[str]:
+    """What lookups found that a person must look at, the oldest first."""
+    found = []
+    for review in requests.open_reviews(_REVIEWS_SHOWN):
+        case = requests.excluding_case(review.doubt.exclusion_id, now)
+        if case is not None:
+            shown = _excluded_photos(requests, case, review.doubt.exclusion_id)
+            found.append(_PossibleCopy(review, case, shown, _loadable(review.doubt.url)))
+    return _fragment(
+        "reviews", found=found, count=requests.count_open_reviews(), now=now, notice=notice, signals=SIGNALS
+    )
+
+
+def _excluded_photos(requests: Requests, case: OptOutRequest, excluded: str) -> list[tuple[int, Photo]]:
+    """A face is excluded by all photos of its case, a picture by itself."""
+    return [
+        (place, photo)
+        for place, photo in enumerate(requests.photos(case.id), 1)
+        if case.kind is Kind.FACE or exclusion_id(case.id, Scope.IMAGE, photo.ticket) == excluded
+    ]
+
+
+def _loadable(url: str) -> bool:
+    """Whether the console's policy lets it load this picture; close enough to what browsers do to say so beforehand."""
+    origin = http.origin(url)
+    full = origin if re.search(r":\d+$", origin) else f"{origin}:{443 if origin.startswith('https:') else 80}"
+    return any(fnmatch(each, host) for host in settings.engine_picture_hosts() for each in (origin, full))
+
+
+def answer_review(
+    app: APIGatewayRestResolver, requests: Requests, sha256: str, excluded: str, now: datetime
+) -> Response[str]:
+    """Take a reviewer's answer about a possible copy. The first one stands."""
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256) or not re.fullmatch(r"[\w.-]{1,64}", excluded):
+        raise ReviewNotFound
+    said = _sent(app, _AnswerSent).answer
+    review = requests.answer_review(sha256, excluded, same=said == "same", reviewer=_signed_in(app), now=now)
+    if _wants_page(app):
+        done = "The next lookup excludes it." if said == "same" else "It no longer holds this picture back."
+        return possible_copies(requests, now, f"{ANSWERS[said]}. {done}")
+    at = review.answered_at.isoformat() if review.answered_at else None
+    return http.json_answer({"answer": said, "reviewer": review.reviewer, "at": at})
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
@@ -518,6 +599,7 @@ _REFUSALS: dict[type, tuple[int, str]] = {
     NothingToExclude: (409, "Accepting this would exclude nothing, so it cannot be accepted. Nothing was recorded."),
     DecisionTooLarge: (409, "This case has more signals than one decision can hold. Nothing was recorded."),
     RequestNotFound: (404, "There is no such case. It may have been deleted when its time was over."),
+    ReviewNotFound: (404, "There is no such possible copy any more. Nothing was recorded."),
     PhotoNotFound: (404, "There is no such photo in this case."),
     ExclusionNotFound: (404, "This exclusion is no longer in force. Nothing was recorded."),
     Unavailable: (503, "We cannot answer surely just now. Please try again in a moment."),

@@ -1,13 +1,16 @@
-"""The reviewers' console in a browser: signing in, deciding, deciding at once, and taking back."""
+"""The reviewers' console in a browser: signing in, deciding, deciding at once, taking back, and possible copies."""
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+import base64
+import hashlib
 
-from local.actors import Crawler, Requester, text_of
+from playwright.sync_api import Route, expect
+
+from local.actors import Crawler, Requester, Reviewer, eventually, text_of
 from local.running import Running
 from tests.browser.conftest import OpenBrowser
-from tests.pictures import picture
+from tests.pictures import part_of, picture
 
 
 def test_signing_in_leaves_no_code_in_the_address_and_signing_out_leaves_nothing(open_browser: OpenBrowser) -> None:
@@ -129,3 +132,62 @@ def test_what_was_typed_outlives_a_session_that_ran_out(open_browser: OpenBrowse
     anna.take_step("^Reject$", "Outside jurisdiction", "No law of ours.", "Reject")
     expect(anna.page.locator(".notice")).to_contain_text("Rejected.")
     assert anna.refused == [401]
+
+
+ENGINE = "http://localhost:8999"
+
+
+def test_a_possible_copy_is_looked_at_beside_the_photo_and_answered_by_a_key(
+    open_browser: OpenBrowser, running: Running
+) -> None:
+    person, crawler = Requester(running, "doubt@people.example"), Crawler(running)
+    number = person.file("image", picture("motorcycle_left.png"))
+    Reviewer(running, "ben").accept(number)
+    found = part_of("motorcycle_left.png", 0.4, "camera.png", 80)
+    item = {"picture": base64.b64encode(found).decode(), "sha256": hashlib.sha256(found).hexdigest()}
+
+    def verdict() -> str:
+        return str(crawler.verdicts(item | {"url": f"{ENGINE}/found.jpg"}, scopes=["image"])[0]["verdict"])
+
+    assert verdict() == "review"
+    anna = open_browser(engine=ENGINE)
+    told: list[str | None] = []
+
+    def serve(route: Route) -> None:
+        told.append(route.request.header_value("referer"))
+        route.fulfill(body=found, content_type="image/jpeg")
+
+    anna.context.route(f"{ENGINE}/**", serve)
+    anna.sign_in("anna")
+    article = anna.page.get_by_role("article").filter(has_text=number)
+
+    def shown() -> bool | None:
+        anna.page.get_by_role("link", name="To decide", exact=True).click()
+        anna.page.get_by_role("link", name="Possible copies").click()
+        expect(anna.page.get_by_role("heading", level=1)).to_contain_text("Possible copies")
+        return article.count() == 1 or None
+
+    eventually(shown, "the possible copy is in the console")
+    expect(article.get_by_role("img")).to_have_count(0)
+    anna.page.keyboard.press("d")  # nothing was shown yet
+    article.get_by_role("button", name="Show photo 1").click()
+    expect(article.get_by_role("img", name="Photo 1 of this case")).not_to_have_js_property("naturalWidth", 0)
+    article.get_by_role("button", name="Show what was found").click()
+    candidate = article.get_by_role("img", name="The picture that a crawler found")
+    expect(candidate).not_to_have_js_property("naturalWidth", 0)
+    assert told == [None]
+    article.get_by_role("button", name="Hide what was found").click()
+    expect(candidate).to_have_count(0)
+    article.get_by_role("button", name="Show what was found").click()
+    expect(candidate).to_be_visible()
+    assert verdict() == "review"
+    anna.page.keyboard.press("d")
+    expect(anna.page.locator(".notice")).to_contain_text("Called different")
+    expect(article).to_have_count(0)
+    assert verdict() == "allow"
+    anna.page.get_by_role("link", name="Accepted", exact=True).click()
+    anna.open_case(number)
+    expect(anna.page.locator("ol.history")).to_contain_text("A picture found by a crawler was called different")
+    expect(anna.page.locator("ol.history")).to_contain_text("Looked at a photo anna")
+    assert anna.refused == []
+    person.withdraw()

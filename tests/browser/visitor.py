@@ -38,7 +38,8 @@ class Visitor:
     """A browser context with one page. `with` closes it.
 
     `refused` holds the status of every answer of 400 or more, in order; `complaints` holds console errors and warnings,
-    violations of the Content-Security-Policy, requests that failed, and requests to any place that is not ours.
+    violations of the Content-Security-Policy, requests that failed, and requests to any place that is not ours or the
+    `engine`'s, where the pictures are that its crawlers ask about.
     """
 
     chromium: Browser
@@ -46,6 +47,7 @@ class Visitor:
     javascript: bool = True
     width: int = 1280
     height: int = 800
+    engine: str = ""
     complaints: list[str] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
 
@@ -57,7 +59,7 @@ class Visitor:
         )
         self.context.set_default_timeout(WITHIN_MS)
         place = self.running.place
-        self._ours = {place.site, place.endpoint, place.inbox.rstrip("/")}
+        self._ours = {place.site, place.endpoint, place.inbox.rstrip("/"), self.engine}
         self.context.on("console", self._console)
         self.context.on("request", self._request)
         self.context.on("requestfailed", self._failed)

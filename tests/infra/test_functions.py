@@ -33,6 +33,9 @@ VARIABLES: dict[str, Any] = {
     "CRAWLED_FACES_PER_DAY": {"Ref": "CrawledFacesPerDay"},
     "HIT_SHARE_ALARM_PERCENT": {"Ref": "HitShareAlarmPercent"},
     "RECEIPTS_QUEUE_ARN": {"Fn::GetAtt": ["Receipts", "Arn"]},
+    "REVIEWS_URL": {"Ref": "Reviews"},
+    "REVIEWS_ARN": {"Fn::GetAtt": ["Reviews", "Arn"]},
+    "ENGINE_PICTURE_HOSTS": {"Ref": "EnginePictureHosts"},
 }
 
 
@@ -57,7 +60,7 @@ def test_every_variable_is_used_by_some_function() -> None:
     assert used == VARIABLES.keys() | {"POWERTOOLS_SERVICE_NAME", "CONSOLE_LOGIN_URL"}
 
 
-def test_a_lookup_is_told_of_the_exclusions_alone() -> None:
+def test_a_lookup_is_told_of_the_exclusions_and_whom_to_ask_alone() -> None:
     assert set(variables("ExcludeCheck")) == {
         "POWERTOOLS_SERVICE_NAME",
         "EXCLUSIONS_TABLE",
@@ -65,6 +68,7 @@ def test_a_lookup_is_told_of_the_exclusions_alone() -> None:
         "REVIEWS_PER_DAY",
         "CRAWLED_FACES_PER_DAY",
         "HIT_SHARE_ALARM_PERCENT",
+        "REVIEWS_URL",
     }
 
 

@@ -49,7 +49,7 @@ REVIEWED: dict[str, dict[str, set[str]]] = {
         "Photos": {"s3:GetObject"},
         "Links": {"secretsmanager:GetSecretValue"},
     },
-    "ExcludeCheck": {"Exclusions": {"dynamodb:GetItem", "dynamodb:Query"}},
+    "ExcludeCheck": {"Exclusions": {"dynamodb:GetItem", "dynamodb:Query"}, "Reviews": {"sqs:SendMessage"}},
     "Notify": {
         # Putting: the history of a case whose letter came back, and which letter a message id is.
         "Requests": {
@@ -68,6 +68,7 @@ REVIEWED: dict[str, dict[str, set[str]]] = {
         },
         "Mail": {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"},
         "Receipts": {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"},
+        "Reviews": {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"},
         "StreamFailures": {"sqs:SendMessage"},
         "Letters": {"ses:SendEmail", "ses:SendRawEmail"},
         "Retention": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
@@ -89,7 +90,8 @@ KEY: dict[str, tuple[set[str], set[str]]] = {
     "Submit": (WRITING, {"dynamodb", "s3", "secretsmanager"}),
     "Examine": (WRITING, {"dynamodb", "s3"}),
     "Decide": (WRITING, {"dynamodb", "s3", "secretsmanager"}),
-    "ExcludeCheck": (READING, {"dynamodb"}),
+    # What SQS asks of whoever sends to a queue with a customer's key.
+    "ExcludeCheck": (READING | {"kms:GenerateDataKey"}, {"dynamodb", "sqs"}),
     "Notify": (WRITING, {"dynamodb", "secretsmanager", "sqs"}),
 }
 

@@ -40,6 +40,8 @@ REVIEWED = {
     ("POST", "/requests/{id}/revocation/confirmation"): ("Decide", COGNITO),
     ("POST", "/requests/{id}/suspension"): ("Decide", COGNITO),
     ("GET", "/requests/{id}/photos/{ticket}"): ("Decide", COGNITO),
+    ("GET", "/reviews"): ("Decide", COGNITO),
+    ("POST", "/reviews/{sha256}/{exclusion}"): ("Decide", COGNITO),
     ("GET", "/exclusions"): ("Decide", COGNITO),
     ("POST", "/exclusions/check"): ("ExcludeCheck", IAM),
 }

@@ -85,7 +85,7 @@
 
   const page = () => {
     const wanted = location.hash.slice(1);
-    return /^\/(requests|exclusions)(?=$|[/?])/.test(wanted) ? wanted : "/requests?view=pending";
+    return /^\/(requests|reviews|exclusions)(?=$|[/?])/.test(wanted) ? wanted : "/requests?view=pending";
   };
 
   function show() {
@@ -99,7 +99,7 @@
 
   function mark(view) {
     for (const link of document.querySelectorAll("[data-views] a")) {
-      const its = new URLSearchParams(link.hash.split("?")[1] ?? "").get("view") ?? "exclusions";
+      const its = new URLSearchParams(link.hash.split("?")[1] ?? "").get("view") ?? link.hash.slice(2);
       link.toggleAttribute("aria-current", false);
       if (its === view) link.setAttribute("aria-current", "page");
     }
@@ -178,7 +178,8 @@
     if (event.detail.target === main) {
       mark(main.querySelector("[data-view]")?.dataset.view);
       main.querySelectorAll("form[data-keep]").forEach(restore);
-      main.querySelector("h1")?.focus({ preventScroll: true });
+      const next = main.querySelector("[data-next]"); // after an answer, the next possible copy
+      (next ?? main.querySelector("h1"))?.focus({ preventScroll: true });
       scrollTo(0, 0);
     } else if (event.detail.target.classList.contains("picture")) {
       event.detail.target.querySelector("[data-hide]")?.focus({ preventScroll: true });
@@ -196,6 +197,7 @@
     else if (on("sign-out")) signOut();
     else if (on("reload")) show();
     else if (on("dismiss")) refusal.replaceChildren();
+    else if (on("candidate")) showCandidate(on("candidate"));
     else if (on("hide")) {
       const place = event.target.closest(".picture");
       place.replaceChildren(blurred.get(place));
@@ -205,6 +207,34 @@
       event.preventDefault(); // the address after # is the page that is shown
       main.focus();
     }
+  });
+
+  // What a crawler found, from the engine's own address; it is told nothing about where it is looked at.
+  function showCandidate(button) {
+    const place = button.closest(".picture");
+    blurred.set(place, button.cloneNode(true));
+    const image = document.createElement("img");
+    Object.assign(image, { referrerPolicy: "no-referrer", alt: "The picture that a crawler found", src: button.dataset.candidate });
+    image.dataset.found = "";
+    const frame = document.createElement("div");
+    frame.className = "frame";
+    frame.append(image);
+    const under = document.createElement("p");
+    under.className = "under";
+    const hide = document.createElement("button");
+    Object.assign(hide, { type: "button", className: "quiet", textContent: "Hide what was found" });
+    hide.dataset.hide = "";
+    under.append(hide);
+    place.replaceChildren(frame, under);
+    hide.focus({ preventScroll: true });
+  }
+
+  // A key answers for the possible copy that is being looked at, and only when what was found is shown there.
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || event.target.matches("input, textarea")) return;
+    const review = document.activeElement?.closest(".review");
+    if (!review?.querySelector("img[data-found]")) return;
+    review.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`)?.click();
   });
 
   document.addEventListener("submit", (event) => {
@@ -220,6 +250,8 @@
   document.addEventListener("error", (event) => {
     if (event.target instanceof HTMLImageElement && event.target.matches("[data-photo]"))
       say("The photo could not be loaded. Hide it and show it again; it may have been deleted since.");
+    if (event.target instanceof HTMLImageElement && event.target.matches("[data-found]"))
+      say("What was found could not be loaded. The engine may no longer have it; then leave it unanswered.");
   }, true);
 
   addEventListener("hashchange", show);

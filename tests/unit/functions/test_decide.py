@@ -19,9 +19,11 @@ from botocore.exceptions import ReadTimeoutError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from optout.decisions import AcceptReason, RejectReason, RevokeReason
+from optout.decisions import AcceptReason, Decision, RejectReason, RevokeReason
 from optout.exclusions.face_rates import face_threshold, false_share
+from optout.fingerprint.faces import FACE_MODEL
 from optout.requests import Answers, Kind, MailTrouble, OptOutRequest, Photo, SeenFace, Status, Step, new_ticket
+from optout.reviews import Doubt, Sign
 from optout.store import Requests
 from optout.web.console import EVENTS, MAIL_TROUBLES
 from tests.storage import storage
@@ -596,6 +598,104 @@ PLANT = (
     "\"'></textarea></code><script>alert(1)</script><img src=x onerror=alert(1)>"
     '<a href="javascript:alert(1)">{{7*7}}{% raw %}'
 )
+
+
+# ---- possible copies
+
+CANDIDATE = "ef" * 32
+FOUND_AT = "https://thumbs.lens.example/1.jpg"
+
+
+def possible_copy(requests: Requests, url: str = FOUND_AT, kind: Kind = Kind.IMAGE) -> tuple[OptOutRequest, str]:
+    """An accepted case of two photos, and the path of a possible copy of its first."""
+    photos = [
+        photo(sha256=f"{number:064x}", faces=(FACE,), face_model=FACE_MODEL, chosen_face=0) for number in range(2)
+    ]
+    case = confirmed(requests, ANSWERS, kind, *photos)
+    made = Decision(str(uuid4()), Step.ACCEPT, AcceptReason.REQUESTERS_PICTURE, "", "anna")
+    excluded = requests.decide(case.id, made, None, datetime.now(UTC)).exclusions[0]
+    found = Doubt(CANDIDATE, excluded, url, (Sign("face" if kind is Kind.FACE else "picture", 0.55, 0.7),))
+    assert requests.add_review(found, datetime.now(UTC))
+    return again(requests, case), f"/reviews/{CANDIDATE}/{excluded}"
+
+
+def test_possible_copies_show_no_picture_before_a_click(requests: Requests, call: Call) -> None:
+    case, path = possible_copy(requests)
+    page = call("GET", "/reviews").body
+    assert path in page
+    assert case.number in page
+    assert f'data-candidate="{FOUND_AT}"' in page
+    assert "<img" not in page
+    assert page.count(f"/requests/{case.id}/photos/") == 1  # a picture is excluded by itself
+    assert "45 % alike" in page
+
+
+def test_a_face_is_compared_with_every_photo_of_its_case(requests: Requests, call: Call) -> None:
+    case, _ = possible_copy(requests, kind=Kind.FACE)
+    page = call("GET", "/reviews").body
+    assert page.count(f"/requests/{case.id}/photos/") == 2
+    assert "Is this the person of" in page
+
+
+@pytest.mark.parametrize(
+    ("url", "loadable"),
+    [
+        ("https://a.lens.example/x", True),
+        ("https://a.lens.example:8443/x", False),
+        ("http://a.lens.example/x", False),
+        ("https://lens.example.evil.test/x", False),
+        ("https://evil.test/.lens.example", False),
+        ("http://localhost:8080/x", True),
+        ("http://localhost/x", True),
+    ],
+)
+def test_only_pictures_of_the_engines_hosts_are_loaded(
+    requests: Requests, call: Call, url: str, loadable: bool
+) -> None:
+    possible_copy(requests, url)
+    assert (f'data-candidate="{url}"' in call("GET", "/reviews").body) is loadable
+    policy = call("GET", "/console").headers["Content-Security-Policy"]
+    assert "https://*.lens.example http://localhost:*" in policy.partition("img-src")[2].partition(";")[0]
+
+
+@pytest.mark.parametrize(("said", "event"), [("same", "answer_same"), ("different", "answer_different")])
+def test_an_answer_is_taken_once_and_is_in_the_history(requests: Requests, call: Call, said: str, event: str) -> None:
+    case, path = possible_copy(requests)
+    answer = call("POST", path, {"answer": said})
+    assert answer.status == 200
+    assert f"Called {'the same' if said == 'same' else 'different'}" in answer.body
+    assert path not in answer.body
+    assert EVENTS[event] in call("GET", f"/requests/{case.id}").body
+    second = call("POST", path, {"answer": "different" if said == "same" else "same"}, who="bo")
+    assert second.status == 409
+    assert "by anna" in second.body
+
+
+def test_programs_answer_too(requests: Requests, call: Call) -> None:
+    _, path = possible_copy(requests)
+    answer = call("POST", path, {"answer": "same"}, accept="application/json")
+    assert json.loads(answer.body) | {"at": ""} == {"answer": "same", "reviewer": "anna", "at": ""}
+
+
+@pytest.mark.parametrize("body", [{}, {"answer": "maybe"}, {"answer": ""}])
+def test_an_answer_is_one_of_two(requests: Requests, call: Call, body: dict[str, Any]) -> None:
+    _, path = possible_copy(requests)
+    assert call("POST", path, body).status == 400
+    assert requests.count_open_reviews() == 1
+
+
+@pytest.mark.parametrize("path", ["/reviews/x/y", f"/reviews/{CANDIDATE}/y", f"/reviews/{CANDIDATE}/a%23b"])
+def test_what_nobody_was_asked_cannot_be_answered(call: Call, path: str) -> None:
+    answer = call("POST", path, {"answer": "same"})
+    assert answer.status == 404
+    assert "no such possible copy" in answer.body
+
+
+def test_a_possible_copy_of_what_was_withdrawn_is_not_shown(requests: Requests, call: Call) -> None:
+    case, path = possible_copy(requests)
+    requests.withdraw(case.id, datetime.now(UTC))
+    assert path not in call("GET", "/reviews").body
+    assert call("POST", path, {"answer": "different"}).status == 404
 
 
 @pytest.mark.parametrize(

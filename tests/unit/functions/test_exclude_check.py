@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
 import boto3
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
+from optout import reviews, settings
 from optout.errors import NotFresh
-from optout.exclusions.entry import LinkExclusion, State, url_hash
-from optout.exclusions.log import Add, Change, CurrentList, ExclusionLog, LogItem, Remove, Version
+from optout.exclusions.entry import FaceExclusion, LinkExclusion, State, url_hash
+from optout.exclusions.log import Add, Answer, Change, CurrentList, ExclusionLog, LogItem, Remove, Version
+from optout.fingerprint.faces import FACE_MODEL
 from optout.lookups import MAX_BODY_BYTES, MAX_ITEMS
 from tests.storage import storage
 from tests.unit.functions.api import event, load
@@ -365,3 +370,98 @@ def test_lines_about_hits_name_no_address_and_are_bounded(
     lines = logged(caplog, "exclusion hit")
     assert len(lines) == 100
     assert "a.example" not in str(lines)
+
+
+# ---- what a person must look at
+
+CANDIDATE = "ab" * 32
+
+
+def vector(likeness: float = 1.0, towards: int = 0) -> bytes:
+    numbers = np.zeros(128, dtype="<f4")
+    numbers[towards], numbers[127] = likeness, np.sqrt(1 - likeness**2)
+    return numbers.tobytes()
+
+
+@pytest.fixture
+def people(function: ModuleType) -> list[str]:
+    """Two listed people; a face of cosine .445 is in the band of the first, on a list that sends many to review."""
+    os.environ["REVIEWS_PER_DAY"] = "100000"
+    names = ["person-0", "person-1"]
+    decide(
+        *(Add(FaceExclusion(name, (vector(1, n),), FACE_MODEL, State.ACCEPTED)) for n, name in enumerate(names)),
+    )
+    return names
+
+
+def doubted(function: ModuleType, *items: dict[str, Any]) -> list[str]:
+    face = base64.b64encode(vector(0.445)).decode()
+    seen = [{"id": str(number), "faces": [face], "faces_model": FACE_MODEL} | item for number, item in enumerate(items)]
+    answer = ask(function, {"items": seen, "scopes": ["face"]})
+    assert answer["statusCode"] == 200
+    return [result["verdict"] for result in json.loads(answer["body"])["results"]]
+
+
+def queued() -> list[reviews.Doubt]:
+    answer = boto3.client("sqs").receive_message(QueueUrl=settings.reviews_url(), MaxNumberOfMessages=10)
+    return [doubt for message in answer.get("Messages", []) for doubt in reviews.from_message(message["Body"])]
+
+
+SEEN = {"url": "https://pictures.lens.example/1.jpg", "sha256": CANDIDATE}
+
+
+def test_a_doubtful_hit_goes_to_a_person_once(
+    function: ModuleType, people: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doubted(function, SEEN) == ["review"]
+    [doubt] = queued()
+    assert (doubt.sha256, doubt.exclusion_id, doubt.url) == (CANDIDATE, people[0], SEEN["url"])
+    [sign] = doubt.signs
+    assert sign.signal == "face"
+    assert sign.distance == pytest.approx(1 - 0.445, abs=1e-4)
+    assert doubted(function, SEEN, SEEN | {"sha256": "cd" * 32}) == ["review", "review"]
+    assert [each.sha256 for each in queued()] == ["cd" * 32]
+    assert SEEN["url"] not in capsys.readouterr().out
+
+
+def test_what_nobody_can_look_at_is_held_back_all_the_same(
+    function: ModuleType, people: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doubted(function, {"sha256": CANDIDATE}, {"url": SEEN["url"]}) == ["review", "review"]
+    assert queued() == []
+    assert metric_values(capsys.readouterr().out)["ReviewsUnseen"] == 2
+
+
+def test_a_queue_that_does_not_answer_changes_no_verdict_and_the_next_call_tries_again(
+    function: ModuleType,
+    people: list[str],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = settings.reviews_url()
+    monkeypatch.setenv("REVIEWS_URL", url + "-gone")
+    assert doubted(function, SEEN) == ["review"]
+    assert metric_values(capsys.readouterr().out)["ReviewsNotQueued"] == 1
+    assert "doubtful hits not passed on" in caplog.messages
+    monkeypatch.setenv("REVIEWS_URL", url)
+    assert doubted(function, SEEN) == ["review"]
+    assert len(queued()) == 1
+
+
+def test_one_call_passes_on_a_bounded_number(
+    function: ModuleType, people: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = [SEEN | {"sha256": f"{number:064x}"} for number in range(reviews.MAX_DOUBTS + 2)]
+    assert set(doubted(function, *many)) == {"review"}
+    assert metric_values(capsys.readouterr().out)["ReviewsNotQueued"] == 2
+    assert len(queued()) == reviews.MAX_DOUBTS
+    doubted(function, *many)
+    assert len(queued()) == 2
+
+
+def test_a_persons_answer_is_honoured_by_the_next_lookup(function: ModuleType, people: list[str]) -> None:
+    for same, verdict in ((False, "allow"), (True, "exclude")):
+        assert doubted(function, SEEN) == (["review"] if not same else ["allow"])
+        decide(Answer(people[0], CANDIDATE, same))
+        assert doubted(function, SEEN, SEEN | {"sha256": "cd" * 32}) == [verdict, "review"]

@@ -15,9 +15,10 @@ from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
 
 from local.place import REPOSITORY
-from optout import settings
+from optout import reviews, settings
+from optout.decisions import AcceptReason, Decision
 from optout.mail.outbox import MAX_RECEIVES
-from optout.requests import Answers, Kind, MailTrouble
+from optout.requests import Answers, Kind, MailTrouble, Step
 from optout.store import LETTER_GRACE, LetterKey, Requests
 from tests.storage import REGION, storage
 from tests.unit.functions.api import load
@@ -262,3 +263,53 @@ def test_it_needs_nothing_of_the_vision_layer() -> None:
         "from tests.unit.functions.api import load; load('notify')"
     )
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=60)  # noqa: S603
+
+
+# ---- doubtful hits
+
+
+def possible_copy(exclusion_id: str, number: int = 0) -> reviews.Doubt:
+    sign = reviews.Sign("picture", 0.6, 0.7)
+    return reviews.Doubt(f"{number:064x}", exclusion_id, "https://pictures.lens.example/1.jpg", (sign,))
+
+
+def listed_exclusion() -> str:
+    requests, now = Requests.from_settings(), datetime.now(UTC)
+    case = requests.confirm(requests.create_draft(Kind.LINKS, ANSWERS, "hash", now).id, now)
+    decision = Decision("d", Step.ACCEPT, AcceptReason.UNLAWFUL_CONTENT, "", "anna")
+    return requests.decide(case.id, decision, None, now).exclusions[0]
+
+
+def test_doubtful_hits_are_kept_once_for_a_reviewer(notify: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    excluded = listed_exclusion()
+    doubts = [possible_copy(excluded), possible_copy(excluded, 1), possible_copy("gone")]
+    records = [queue_record(reviews.to_message(doubts), queue="Reviews")] * 2
+    assert notify.lambda_handler({"Records": records}, Context()) == {"batchItemFailures": []}
+    assert {each.doubt for each in Requests.from_settings().open_reviews()} == set(doubts[:2])
+    assert metric_values(capsys.readouterr().out) == {"ReviewsKept": 2}
+
+
+def test_a_message_of_doubts_that_cannot_be_read_comes_again_alone(notify: ModuleType) -> None:
+    excluded = listed_exclusion()
+    good = queue_record(reviews.to_message([possible_copy(excluded)]), message_id="m1", queue="Reviews")
+    bad = queue_record("{", message_id="m2", queue="Reviews")
+    answer = notify.lambda_handler({"Records": [bad, good]}, Context())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m2"}]}
+    assert len(Requests.from_settings().open_reviews()) == 1
+
+
+def test_the_minute_sweep_says_how_many_wait_and_how_long(
+    notify: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requests, now = Requests.from_settings(), datetime.now(UTC)
+    excluded = listed_exclusion()
+    notify.lambda_handler({"sweep": "letters"}, Context())
+    counted = metric_values(capsys.readouterr().out)
+    assert counted["ReviewsOpen"] == 0
+    assert "OldestReviewMinutes" not in counted
+    for number, hours in enumerate((1, 3)):
+        requests.add_review(possible_copy(excluded, number), now - timedelta(hours=hours))
+    notify.lambda_handler({"sweep": "letters"}, Context())
+    counted = metric_values(capsys.readouterr().out)
+    assert counted["ReviewsOpen"] == 2
+    assert 180 <= counted["OldestReviewMinutes"] < 182
