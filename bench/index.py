@@ -2,10 +2,11 @@
 
 Everything runs on one thread and in turns, so that a busy machine is as busy for all: round by round each engine
 answers the same queries, and the median of the rounds counts. Times are CPU times of the process. The other engines
-live in `.local/bench-peers`, a virtual environment that this script makes; each is asked in a process of its own.
+live in `.local/bench-peers`, a virtual environment that this script makes; each is asked in a process of its own. Ours
+is asked twice: with the compiled kernel, which must be there (`pip install -e .` with a compiler), and without.
 
     python -m bench.index measure 100000 pdq        one size and kind of codes, results to .local/bench-index/
-    python -m bench.index extras 1000000            crowds, added codes, saving and opening
+    python -m bench.index extras 1000000 kernel     crowds, added codes, pictures, ceilings, opening; or numpy
     python -m bench.index report                    docs/performance.md's tables and plot from all results
 """
 
@@ -20,6 +21,7 @@ import sys
 import time
 import venv
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -51,9 +53,10 @@ def measure(size: int, kind: str) -> None:
 
     RESULTS.mkdir(parents=True, exist_ok=True)
     _make_peers()
-    stored = RESULTS / "codes.npy"
-    listed = codes.uniform(size, seed=1) if kind == "uniform" else codes.pdq_like(size, seed=1)
-    np.save(stored, listed)
+    stored = RESULTS / f"codes-{kind}-{size}.npy"
+    if not stored.exists():
+        np.save(stored, codes.uniform(size, seed=1) if kind == "uniform" else codes.pdq_like(size, seed=1))
+    listed = np.load(stored)
     asked = [codes.queries(listed, 1000, kind, seed=100 + number) for number in range(ROUNDS)]
     # Half of the queries that check exactness lie within 40 bits of a listed code, around the radius.
     rng = np.random.default_rng(5)
@@ -64,7 +67,7 @@ def measure(size: int, kind: str) -> None:
     truth = {int(query) for query in np.flatnonzero(_scan(listed, exact))}
     del listed
 
-    names = ["image-optout"] + [name for name in PEER_ENGINES if size <= LIMITS.get(name, size)]
+    names = list(OURS) + [name for name in PEER_ENGINES if size <= LIMITS.get(name, size)]
     results: dict[str, dict[str, Any]] = {}
     workers = {name: _Worker(name, stored) for name in names}
     for name, worker in workers.items():
@@ -91,7 +94,7 @@ class _Worker:
     """An engine in a process of its own, which answers one line of JSON with another."""
 
     def __init__(self, name: str, stored: Path) -> None:
-        python = sys.executable if name == "image-optout" else str(PEERS / "bin" / "python")
+        python = sys.executable if name in OURS else str(PEERS / "bin" / "python")
         self._process = subprocess.Popen(  # noqa: S603  our own script
             [python, __file__, "worker", name, str(stored)],
             stdin=subprocess.PIPE,
@@ -147,9 +150,19 @@ def work(name: str, stored: Path) -> None:
 # ------------------------------------------------------------------------- engines: which of the queries have a match
 
 
-def _ours(codes: Codes) -> Answer:
+def _engine(name: str) -> None:
+    """Let our index search by the compiled kernel, or by NumPy although there is one."""
+    from optout.exclusions import index, kernel
+
+    index._KERNEL = kernel.load() if name == "kernel" else None
+    if name == "kernel" and index._KERNEL is None:
+        raise OSError("the kernel was not compiled")
+
+
+def _ours(codes: Codes, engine: str = "kernel") -> Answer:
     from optout.exclusions.index import HammingIndex
 
+    _engine(engine)
     index = HammingIndex.build(codes)
     return lambda queries: set(np.flatnonzero(index.any_match(queries) >= 0).tolist())
 
@@ -203,17 +216,22 @@ PEER_ENGINES = {
     "faiss MultiHash": _faiss_multihash,
     "pynear MIH": _pynear,
 }
-ENGINES: dict[str, Callable[[Codes], Answer]] = {"image-optout": _ours, **PEER_ENGINES}
+OURS: dict[str, Callable[[Codes], Answer]] = {
+    "image-optout": _ours,
+    "image-optout, NumPy": partial(_ours, engine="numpy"),
+}
+ENGINES: dict[str, Callable[[Codes], Answer]] = {**OURS, **PEER_ENGINES}
 
 
 # ------------------------------------------------------------------------------------------ what only our index can do
 
 
-def extras(size: int) -> None:  # noqa: PLR0915  one story, told once
+def extras(size: int, engine: str) -> None:  # noqa: PLR0915  one story, told once
     """Crowds inside and outside the radius, codes added on top, wider radii, saving and opening; PDQ-like codes."""
     from bench import codes
     from optout.exclusions.index import HammingIndex
 
+    _engine(engine)
     RESULTS.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(9)
     listed = codes.pdq_like(size, seed=1)
@@ -231,11 +249,16 @@ def extras(size: int) -> None:  # noqa: PLR0915  one story, told once
 
     plain, with_crowd, on_top = HammingIndex.build(listed), HammingIndex.build(crowded), HammingIndex.build(listed)
     added = codes.pdq_like(100_000, seed=4)
-    add_us = np.empty(len(added))
-    for number, code in enumerate(added):
+    # Half of them one by one, half as pictures are added: eight orientations at once.
+    add_us = np.empty(50_000)
+    for number, code in enumerate(added[:50_000]):
         start = time.perf_counter()
         on_top.add(code.tobytes())
         add_us[number] = (time.perf_counter() - start) * 1e6
+    start = time.process_time()
+    for first in range(50_000, 100_000, 8):
+        on_top.extend(added[first : first + 8])
+    picture_us = (time.process_time() - start) / (50_000 / 8) * 1e6
     few = HammingIndex.build(listed)
     for code in added[:2000]:
         few.add(code.tobytes())
@@ -266,6 +289,13 @@ def extras(size: int) -> None:  # noqa: PLR0915  one story, told once
         start = time.process_time()
         plain.any_match(usual[:count], radius)
         wide[radius] = (time.process_time() - start) / count * 1e6
+    # A picture whose pixels are given: twelve codes, of the whole and of its views, within the wider radius.
+    pictures = {}
+    for name, index in (("plain", plain), ("100,000 added", on_top)):
+        start = time.process_time()
+        for first in range(0, 996, 12):
+            index.matches(usual[first : first + 12], 46)
+        pictures[name] = (time.process_time() - start) / 83 * 1e6
     path = RESULTS / "saved"
     clock = time.perf_counter
     start = clock()
@@ -290,6 +320,10 @@ def extras(size: int) -> None:  # noqa: PLR0915  one story, told once
     path.unlink()
     result = {
         "size": size,
+        "engine": engine,
+        "ceilings": _ceilings(),
+        "picture_us": picture_us,
+        "full_depth_us": pictures,
         "us": {name: {batch: median(values) for batch, values in each.items()} for name, each in times.items()},
         "add_us": {"median": float(np.median(add_us)), "mean": float(add_us.mean()), "max": float(add_us.max())},
         "radius_us": wide,
@@ -297,7 +331,7 @@ def extras(size: int) -> None:  # noqa: PLR0915  one story, told once
         "file_mb": size_mb,
         "open": opening,
     }
-    _keep(f"extras-{size}", result)
+    _keep(f"extras-{size}-{engine}", result)
     print(json.dumps(result, indent=1))
 
 
@@ -326,8 +360,9 @@ def report() -> None:
             sizes = f"{found['memory_mb']:,.0f} | {found['first_query_ms']:.1f}"
             lines.append(f"| {name} | {costs} | {sizes} | {found['missing']}, {found['extra']} |")
         lines.append("")
-    for run in sorted((run for run in runs if "add_us" in run), key=lambda run: run["size"]):
-        lines += [f"**{run['size']:,} PDQ-like codes, our index** (us per code, times the usual)", ""]
+    for run in sorted((run for run in runs if "add_us" in run), key=lambda run: (run["size"], run["engine"])):
+        engine = "the kernel" if run["engine"] == "kernel" else "NumPy alone"
+        lines += [f"**{run['size']:,} PDQ-like codes, our index with {engine}** (us per code, times the usual)", ""]
         lines += ["| case | batch 1 | batch 100 | batch 1,000 |", "|---|---|---|---|"]
         usual = run["us"]["usual"]
         for name, us in run["us"].items():
@@ -335,14 +370,26 @@ def report() -> None:
             lines.append(f"| {name} | {' | '.join(cells)} |")
         add, opened = run["add_us"], run["open"]
         lines += ["", f"Adding one code: median {add['median']:.1f} us, mean {add['mean']:.1f} us, longest "]
-        lines[-1] += f"{add['max'] / 1e3:.0f} ms. Saved in {run['save_s']:.1f} s to {run['file_mb']:,.0f} MB. "
+        lines[-1] += (
+            f"{add['max'] / 1e3:.0f} ms; a picture's eight together {run['picture_us']:,.0f} us. "
+            f"Saved in {run['save_s']:.1f} s to {run['file_mb']:,.0f} MB. "
+        )
         lines[-1] += "; ".join(
             f"opened with {how} from a cold disk cache in {ms['open_ms']:,.1f} ms, "
             f"first query {ms['first_query_ms']:.1f} ms, the next 100 {ms['next_100_ms']:.1f} ms"
             for how, ms in opened.items()
         )
+        lines[-1] += ". A picture in full depth, 12 codes within 46 bits at once: "
+        lines[-1] += ", ".join(f"{us:,.0f} us ({name})" for name, us in run["full_depth_us"].items())
         lines[-1] += ". Radius (us per code, batch 100): "
         lines[-1] += ", ".join(f"{radius}: {us:,.0f}" for radius, us in run["radius_us"].items()) + "."
+        most = run["ceilings"]
+        scan = run["size"] * max(most["stream"], most["popcount"]) / 1e3
+        lines[-1] += (
+            f" Ceilings of this core: {most['stream']:.1f} ns to read a code in order from memory, "
+            f"{most['popcount']:.1f} ns to count one in the cache, so a full scan takes at least {scan:,.0f} us, "
+            f"{scan / usual['1000']:,.0f} times as long as a search; {most['line']:.1f} ns to read a line anywhere."
+        )
         lines.append("")
     document = ROOT / "docs" / "performance.md"
     text = document.read_text()
@@ -374,6 +421,32 @@ def _scan(codes: Codes, queries: Codes) -> NDArray[np.bool_]:
     return found
 
 
+def _ceilings() -> dict[str, float]:
+    """What this machine can do at most on one core, in nanoseconds: read a code of 32 bytes in order from memory, count
+    the ones of one from the cache, and read one line of 64 bytes anywhere in 256 MB, many at a time."""
+    from bench import codes
+    from optout.exclusions import index, kernel
+
+    large = np.ones(1 << 25, dtype=np.uint64)
+    found: dict[str, list[float]] = {"stream": [], "popcount": [], "line": []}
+    places = np.random.default_rng(1).integers(0, 1 << 22, 1 << 20) * 8
+    # So few are compared one by one.
+    few, asked = index.HammingIndex.build(codes.uniform(3000, seed=1)), codes.uniform(1000, seed=2)
+    engine, index._KERNEL = index._KERNEL, kernel.load()
+    for _ in range(5):
+        start = time.process_time()
+        large.max()
+        found["stream"].append((time.process_time() - start) / (len(large) / 4) * 1e9)
+        start = time.process_time()
+        large.take(places)
+        found["line"].append((time.process_time() - start) / len(places) * 1e9)
+        start = time.process_time()
+        few.any_match(asked, 0)
+        found["popcount"].append((time.process_time() - start) / len(few) / len(asked) * 1e9)
+    index._KERNEL = engine
+    return {name: min(values) for name, values in found.items()}
+
+
 def _resident() -> float:
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1e3
@@ -396,7 +469,9 @@ if __name__ == "__main__":
     one = commands.add_parser("measure")
     one.add_argument("size", type=int)
     one.add_argument("kind", choices=("pdq", "uniform"))
-    commands.add_parser("extras").add_argument("size", type=int)
+    more = commands.add_parser("extras")
+    more.add_argument("size", type=int)
+    more.add_argument("engine", choices=("kernel", "numpy"))
     commands.add_parser("report")
     worker = commands.add_parser("worker")
     worker.add_argument("name")
@@ -405,7 +480,7 @@ if __name__ == "__main__":
     if given.command == "measure":
         measure(given.size, given.kind)
     elif given.command == "extras":
-        extras(given.size)
+        extras(given.size, given.engine)
     elif given.command == "report":
         report()
     else:

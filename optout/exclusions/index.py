@@ -54,16 +54,18 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
 from itertools import combinations
-from math import comb
+from math import comb, prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optout.errors import IndexDamaged
+from optout.exclusions import kernel
 from optout.fingerprint.pdq import PDQ_RADIUS
 
+Kind = TypeVar("Kind", bound=np.generic)
 Words = NDArray[np.uint64]  # (n, 4): codes of 256 bits
 Hits = tuple[NDArray[np.int64], NDArray[np.int64]]  # numbers of queries and rows, pairwise
 Listed = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]  # of rows and numbers of lists
@@ -89,6 +91,10 @@ _TAIL = 1 << 16  # blocks there are at least once something is added
 # A head is a list's first block and, in so many low bits, the number of its blocks.
 _HEAD = 24
 
+# Searches run in the compiled kernel where there is one, else here.
+_KERNEL = kernel.load()
+
+_LINE = 64
 _PAGE = 4096
 _MAGIC = b"OPTOUTHX"
 _VERSION = 1
@@ -125,6 +131,7 @@ class HammingIndex:
     _free: list[int]  # removed rows above the base, given out again first
     _count: int
     _base_count: int  # live rows when the base was made
+    _view: kernel.View | None  # of the arrays as they are, for the kernel
 
     def __init__(self) -> None:
         self._rebase(np.zeros((0, 4), dtype=np.uint64), np.zeros(0, dtype=bool), None)
@@ -133,7 +140,8 @@ class HammingIndex:
     def build(cls, codes: NDArray[np.uint8]) -> HammingIndex:
         """An index of the codes (n, 32), in rows 0 .. n - 1."""
         index = cls()
-        words = _as_words(codes).copy()
+        words = _zeros((len(codes), 4), np.uint64)
+        words[:] = _as_words(codes)
         index._rebase(words, np.ones(len(words), dtype=bool), _Lists.of(words, np.arange(len(words))))
         return index
 
@@ -205,6 +213,7 @@ class HammingIndex:
         self._added = _with_room(self._added, self._end - len(self._base))
         # Lists may still name these rows for codes removed before. That does no harm: what is measured is these codes.
         self._added[rows - len(self._base)] = words
+        self._view = None
         self._live[rows] = True
         self._count += len(rows)
         if self._lists is not None:
@@ -229,6 +238,8 @@ class HammingIndex:
         Looks no further for a code once it has a witness. Removed rows are none.
         """
         queries = _as_words(codes)
+        if _KERNEL is not None:
+            return _KERNEL.any_match(self._viewed(), queries, radius, self._probed(radius))
         witness = np.full(len(queries), -1, dtype=np.int64)
         for query, row, _ in self._hits(queries, radius, witness):
             witness[query] = row
@@ -236,10 +247,12 @@ class HammingIndex:
 
     def matches(self, codes: NDArray[np.uint8], radius: int = PDQ_RADIUS) -> Matches:
         """Every stored code at most `radius` bits away from each of the codes (n, 32)."""
-        hits = list(self._hits(_as_words(codes), radius, None))
-        query = np.concatenate([np.zeros(0, dtype=np.int64), *(hit[0] for hit in hits)])
-        row = np.concatenate([np.zeros(0, dtype=np.int64), *(hit[1] for hit in hits)])
-        distance = np.concatenate([np.zeros(0, dtype=np.int64), *(hit[2] for hit in hits)])
+        queries = _as_words(codes)
+        if _KERNEL is not None:
+            query, row, distance = _KERNEL.matches(self._viewed(), queries, radius, self._probed(radius)).T
+        else:
+            hits = [np.zeros((3, 0), dtype=np.int64), *map(np.array, self._hits(queries, radius, None))]
+            query, row, distance = np.concatenate(hits, axis=1)
         # A code is met once in every list that it shares with the query.
         _, once = np.unique(query * max(1, self._end) + row, return_index=True)
         return Matches(query[once], row[once], distance[once])
@@ -248,6 +261,22 @@ class HammingIndex:
         """(row, distance) of every stored code at most `radius` bits away, by row."""
         found = self.matches(np.frombuffer(code, dtype=np.uint8)[None], radius)
         return list(zip(found.row.tolist(), found.distance.tolist(), strict=True))
+
+    def _viewed(self) -> kernel.View:
+        if self._view is None:
+            self._view = kernel.View(
+                self._lists.crowds_viewed() if self._lists else [],
+                base=self._base,
+                added=self._added,
+                base_rows=len(self._base),
+                end=self._end,
+                live=self._live,
+                **(self._lists.viewed() if self._lists else {}),
+            )
+        return self._view
+
+    def _probed(self, radius: int) -> kernel.Probes:
+        return _probes(radius if self._lists is not None and self._lists.pay(radius, self._count) else -1)
 
     def _hits(self, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Measured]:
         """What is within the radius, maybe more than once; of no more interest are queries that have a `witness`."""
@@ -308,6 +337,7 @@ class HammingIndex:
     def _rebase(self, words: Words, live: NDArray[np.bool_], lists: _Lists | None) -> None:
         """Start anew on this base, with nothing added to it."""
         self._base, self._lists = words, lists
+        self._view = None
         self._added = np.zeros((_FIRST_ROWS, 4), dtype=np.uint64)
         self._live = live
         self._end = len(words)
@@ -368,6 +398,24 @@ class _Lists:
         """Whether looking up is faster than comparing all `count` codes."""
         lookups = _lookups(radius) * max(1.0, count / _VALUES / (1 << self._bits))
         return lookups * _LOOKUP_COST < count
+
+    def viewed(self) -> dict[str, NDArray[Any] | int]:
+        """What the kernel reads of the lists."""
+        return {
+            "heads": self._heads,
+            "following": self._blocks,
+            "first_blocks": self._first_blocks,
+            "starts": self.starts,
+            "rows": self.rows,
+            "listings": len(self.rows),
+            "tail_rows": self._tail_rows,
+            "base_blocks": self._base_blocks,
+            "bits": self._bits,
+        }
+
+    def crowds_viewed(self) -> list[dict[str, Any]]:
+        """What the kernel reads of the crowds."""
+        return [crowd.viewed() for crowd in self._crowds]
 
     def candidates(self, probes: _Probes, witness: NDArray[np.int64] | None) -> Iterator[Hits]:
         """Queries and rows that may be within the radius, some of them repeatedly; crowds apart."""
@@ -482,7 +530,7 @@ class _Lists:
         """So many blocks at the end. The system hands out memory when it is written to, so room ahead costs nothing."""
         self._end += blocks
         if self._end > len(self._blocks) or not len(self._tail_rows):
-            grown = np.zeros((max(2 * self._end, _TAIL), 1 << self._bits), dtype=np.uint16)
+            grown = _zeros((max(2 * self._end, _TAIL), 1 << self._bits), np.uint16)
             grown[: len(self._blocks)] = self._blocks
             rows = np.zeros((len(grown) - self._base_blocks) << self._bits, dtype=np.uint32)
             rows[: len(self._tail_rows)] = self._tail_rows
@@ -542,11 +590,22 @@ class _Crowd:
         self._distances = _distance(words, centre)
         self.spread = int(self._distances[-1])
         # Where members at each distance begin; nobody is nearer than 0 or farther than 256.
-        self._begins = self._distances.searchsorted(np.arange(258)).tolist()
+        self._begins = self._distances.searchsorted(np.arange(258))
+
+    def viewed(self) -> dict[str, Any]:
+        """What the kernel reads."""
+        return {
+            "parts": self._parts,
+            "distances": self._distances,
+            "begins": self._begins,
+            "rows": self.rows,
+            "centre": self.centre,
+            "members": len(self.rows),
+        }
 
     def around(self, query: NDArray[np.uint64], distance: int, radius: int) -> Iterator[NDArray[np.int64]]:
         """Rows of members within the radius of a query that is so far from the centre."""
-        first, end = self._begins[max(0, distance - radius)], self._begins[min(256, distance + radius) + 1]
+        first, end = self._begins[[max(0, distance - radius), min(256, distance + radius) + 1]].tolist()
         bits = (query ^ self.centre).view(np.uint32)
         others = ~bits
         # Where the query has few bits, a member has the most that are not the query's.
@@ -625,6 +684,13 @@ def _masks(flips: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     return np.array(masks, dtype=np.uint16), np.cumsum([comb(_BANDS, ones) for ones in range(flips + 1)])
 
 
+@cache
+def _probes(radius: int) -> kernel.Probes:
+    """For the kernel: what it flips in a band, and what the next band may then differ by; nothing below radius 0."""
+    masks = _masks(radius // _BANDS)[0] if radius >= 0 else np.zeros(0, dtype=np.uint16)
+    return kernel.Probes(masks, (2 * radius // _BANDS - np.bitwise_count(masks).astype(np.int64)).astype(np.uint8))
+
+
 def _lookups(radius: int) -> int:
     """How many lists a search of one code looks up; as good as endless where nobody would make their masks."""
     return _BANDS * len(_masks(radius // _BANDS)[0]) if radius < 4 * _BANDS else 1 << 62
@@ -661,7 +727,7 @@ def _listed(
     blocks = _first_blocks(starts, bits)
     ahead = (blocks << bits) - starts
     rows = np.empty((_BANDS, len(members)), dtype=np.uint32)
-    following = np.zeros(blocks[-1] << bits, dtype=np.uint16)
+    following = _zeros((int(blocks[-1]) << bits,), np.uint16)
     for band in range(_BANDS):
         order = np.argsort(bands[band], kind="stable")
         rows[band] = members[order]
@@ -710,11 +776,19 @@ def _run(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray((blocks > 0).astype(np.int64) << np.frexp(blocks - 1)[1])
 
 
+def _zeros(shape: tuple[int, ...], kind: type[Kind]) -> NDArray[Kind]:
+    """Zeros of which no block or code crosses a line of the cache without need."""
+    size = prod(shape) * np.dtype(kind).itemsize
+    held = np.zeros(size + _LINE, dtype=np.uint8)
+    ahead = -held.ctypes.data % _LINE
+    return held[ahead : ahead + size].view(kind).reshape(shape)
+
+
 def _with_room(array: NDArray[Any], length: int) -> NDArray[Any]:
     """The array, or a copy with room to double when it is shorter."""
     if length <= len(array):
         return array
-    grown = np.zeros((2 * length, *array.shape[1:]), dtype=array.dtype)
+    grown = _zeros((2 * length, *array.shape[1:]), array.dtype.type)
     grown[: len(array)] = array
     return grown
 

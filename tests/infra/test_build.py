@@ -129,9 +129,19 @@ def test_all_machine_code_is_for_lambdas_machine(layers: dict[str, dict[str, byt
         assert "cpython-313-aarch64" in name or "cpython" not in name
 
 
+def test_the_index_kernel_is_compiled_for_lambdas_machine_beside_its_module(
+    layers: dict[str, dict[str, bytes]],
+) -> None:
+    compiled = layers["Core"]["python/optout/exclusions/_kernel.so"]
+    assert compiled[:4] == b"\x7fELF"
+    assert compiled[18:20] == ARM64
+    assert b"optout_search" in compiled
+    assert [name for name in layers["Core"] if name.endswith("/kernel.py")] == ["python/optout/exclusions/kernel.py"]
+
+
 def test_the_library_is_whole(layers: dict[str, dict[str, bytes]]) -> None:
     for path in (REPOSITORY / "optout").rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so":
             assert layers["Core"][f"python/optout/{path.relative_to(REPOSITORY / 'optout')}"] == path.read_bytes()
     assert f"python/{carriers.HTMX.relative_to(REPOSITORY)}" in layers["Core"]
 
