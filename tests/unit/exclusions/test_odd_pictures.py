@@ -137,7 +137,7 @@ def verdicts(make: Callable[[int], bytes]) -> tuple[str, ...]:
 def table() -> dict[str, tuple[str, ...]]:
     """The rows of the document: what a picture is, and its cells that are code."""
     section = DOCUMENT.read_text(encoding="utf-8").partition("## Odd pictures that can be read")[2]
-    rows = re.findall(r"^\| ([^|]+) \| ((?:[^|]+ \|)+)$", section.partition("\n## ")[0], re.MULTILINE)
+    rows = re.findall(r"^\| ([^|\n]+) \| ((?:[^|\n]*\|)+)$", section.partition("\n## ")[0], re.MULTILINE)
     return {name: tuple(re.findall(r"`([^`]+)`", cells)) for name, cells in rows if "`" in cells}
 
 
