@@ -168,6 +168,14 @@ class Requester:
         expect(self._http.get(f"{path}/withdraw"), 200, "the page that asks about withdrawing opens")
         expect(self._http.post(f"{path}/withdraw"), 303, "the withdrawal is taken")
 
+    def add_photo(self, photo: bytes) -> str:
+        """Add a photo to the request that was sent, from the status page; the photo page as it was before sending."""
+        begun = expect(self._http.post(f"{self.status_link()}/photos"), 303, "an addition begins")
+        self.draft = begun.headers["location"].split("/opt-out/")[1].split("/")[0]
+        page = self.upload(photo)
+        self.confirm()
+        return page
+
     def status(self) -> str:
         """The status page behind the mailed link."""
         return expect(self._http.get(self.status_link()), 200, "the status page opens").text
@@ -239,6 +247,10 @@ class Reviewer:
         answer = self.decide(self.find(number), "reject", "no_match", text)
         rejected: dict[str, Any] = expect(answer, 200, "the case is rejected").json()
         return rejected
+
+    def decide_added(self, case_id: str, action: str) -> httpx.Response:
+        """Let photos that were added join what the case excludes (`accept`) or not (`reject`)."""
+        return self._http.post(f"/requests/{case_id}/added", json={"version": self.version(case_id), "action": action})
 
     def propose_revocation(self, case_id: str) -> httpx.Response:
         """Propose to take an acceptance back."""

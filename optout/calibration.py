@@ -198,10 +198,13 @@ def propose(scores: Scores, listed: int, false_exclusions_per_million: float) ->
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Put `faces calibrate` on the command line."""
-    faces = commands.add_parser("faces", help="how well faces are told apart")
-    calibrate = faces.add_subparsers(required=True, metavar="COMMAND").add_parser(
+def add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+    """Put `faces calibrate` on the command line; returns where further `faces` commands go."""
+    faces = commands.add_parser("faces", help="how well faces are told apart, and a change of their model")
+    under = faces.add_subparsers(required=True, metavar="COMMAND")
+    calibrate = under.add_parser(
         "calibrate", help="measure on labelled photos, FOLDER/person/photo.jpg, and propose a threshold"
     )
     calibrate.add_argument("folder", metavar="FOLDER", type=Path)
@@ -211,6 +214,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     calibrate.add_argument("--listed", type=int, default=10_000, metavar="PHOTOS", help="enrolled photos in the list")
     calibrate.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curves")
     calibrate.set_defaults(run=_run)
+    return under
 
 
 def _run(options: argparse.Namespace) -> int:

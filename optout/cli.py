@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="excluded pictures: each with its copies and, unless --no-faces, every face in it",
     )
     check.add_argument("--json", action="store_true", help="print one JSON object for each picture")
-    add_faces_command(commands)
-    _add_operators_commands(commands)
+    faces = add_faces_command(commands)
+    _add_operators_commands(commands, faces)
     options = parser.parse_args(arguments)
     return int(options.run(options))
 
@@ -120,7 +120,10 @@ def _line(path: Path, verdict: Verdict) -> str:
 # --- an operator's commands -------------------------------------------------------------------------------------------
 
 
-def _add_operators_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_operators_commands(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    faces: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> None:
     """They act on the deployment that REQUESTS_TABLE and EXCLUSIONS_TABLE name, with the credentials AWS tools find."""
     new_epoch = commands.add_parser("new-epoch", help="after a restore: begin a new epoch of the exclusion list's log")
     new_epoch.add_argument("--from", dest="source", metavar="TABLE", help="the restored table, if it is another one")
@@ -140,6 +143,9 @@ def _add_operators_commands(commands: argparse._SubParsersAction[argparse.Argume
         brake.add_argument("exclusion", metavar="EXCLUSION_ID", help="as lookups, the log and the console name it")
         brake.add_argument("--requests-table", metavar="TABLE", help="instead of REQUESTS_TABLE")
         brake.add_argument("--exclusions-table", metavar="TABLE", help="instead of EXCLUSIONS_TABLE")
+    migrate = faces.add_parser("migrate", help="after a change of the face model: bring the list to the new one")
+    migrate.add_argument("--write", action="store_true", help="measure kept photos again, ask for those that are gone")
+    migrate.set_defaults(run=_operating(_migrate_faces))
     revoke = commands.add_parser("revoke-links", help="make every mailed link of a case useless")
     revoke.add_argument("number", metavar="NUMBER", help="the case number, as in K7MQ-29XD")
     revoke.add_argument("--no-letter", action="store_true", help="send no letter with a new link")
@@ -249,6 +255,35 @@ def _operator() -> str:
     from optout import settings
 
     return "operator/" + str(settings.aws("sts").get_caller_identity()["Arn"]).rpartition("/")[2]
+
+
+def _migrate_faces(options: argparse.Namespace) -> int:
+    from optout.errors import FacesOff
+    from optout.face_migration import Need, migrate, needs, usable_faces
+    from optout.fingerprint import FACE_MODEL
+    from optout.store import Photos, Requests
+
+    requests = Requests.from_settings()
+    found = [need for _, need in needs(requests, FACE_MODEL)]
+    again, ask = found.count(Need.MEASURE_AGAIN), found.count(Need.NEW_PHOTO)
+    print(f"{FACE_MODEL}: {len(found)} cases, {again} to measure again, {ask} of which no usable photo is kept.")
+    if not options.write:
+        return int(bool(again or ask))
+    if not os.environ.get("PHOTOS_BUCKET"):
+        print("optout: set PHOTOS_BUCKET to the name the stack puts out.", file=sys.stderr)
+        return 1
+    photos, now = Photos.from_settings(), datetime.now(UTC)
+    try:
+        done = migrate(requests, photos, now, model=FACE_MODEL, measure=usable_faces)
+    except FacesOff:
+        print("optout: faces cannot be looked at: install image-optout[faces].", file=sys.stderr)
+        return 1
+    print(f"{len(done.measured)} measured again; {len(done.asked)} asked for a new photo, a letter is on its way.")
+    if done.asked_before:
+        print(f"Asked before and still without a new photo in force: {', '.join(done.asked_before)}.")
+    if done.left:
+        print(f"These changed all the time, run it again: {', '.join(done.left)}.")
+    return int(bool(done.left))
 
 
 def _revoke_links(options: argparse.Namespace) -> int:

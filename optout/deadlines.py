@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from optout.requests import Kind
+from optout.requests import Kind, OptOutRequest, Status
 
 
 def _at_least(variable: str, least: int) -> int:
@@ -52,6 +52,15 @@ class Due:
 
     at: datetime
     rule: str
+
+
+def appeal_until(request: OptOutRequest) -> datetime | None:
+    """Until when the decision against the requester that stands can be appealed; None when none stands."""
+    if request.status is Status.REVOKED and request.revocation:
+        return (request.revocation.confirmed_at or request.revocation.at) + APPEAL_WINDOW
+    if request.status is Status.REJECTED and request.decision:
+        return request.decision.at + APPEAL_WINDOW
+    return None
 
 
 @cache

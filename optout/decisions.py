@@ -99,12 +99,12 @@ def exclusion_id(request_id: str, scope: Scope, part: str) -> str:
     return hashlib.sha256(f"{request_id}/{scope}/{part}".encode()).hexdigest()[:24]
 
 
-def exclusions_for(request: OptOutRequest, photos: Sequence[Photo]) -> list[Exclusion]:
+def exclusions_for(request: OptOutRequest, photos: Sequence[Photo], person: str = "person") -> list[Exclusion]:
     """All exclusions that accepting this case puts on the list.
 
     A face case excludes one person by the chosen face of each photo; an image case each picture by its SHA-256, its
-    eight PDQ codes and its keypoints; a links case each address. Raises `NothingToExclude` rather than let an
-    acceptance be mailed that no lookup would honour.
+    eight PDQ codes and its keypoints; a links case each address. `person` names the entry of a face within its case.
+    Raises `NothingToExclude` rather than let an acceptance be mailed that no lookup would honour.
     """
     exclusions: list[Exclusion] = []
     if request.kind is Kind.FACE:
@@ -113,7 +113,7 @@ def exclusions_for(request: OptOutRequest, photos: Sequence[Photo]) -> list[Excl
         models = {model for face, model in own if face is not None and model is not None}
         if vectors and len(models) == 1:
             exclusions.append(
-                FaceExclusion(exclusion_id(request.id, Scope.FACE, "person"), vectors, models.pop(), State.ACCEPTED)
+                FaceExclusion(exclusion_id(request.id, Scope.FACE, person), vectors, models.pop(), State.ACCEPTED)
             )
     elif request.kind is Kind.IMAGE:
         exclusions += [

@@ -16,7 +16,7 @@ from PIL import Image
 from optout.errors import AlreadyConfirmed, PhotoUnreadable, TooManyPhotos
 from optout.fingerprint import FACE_MODEL, PDQ_MIN_QUALITY, Fingerprint, Picture, decode, reencode
 from optout.fingerprint.crop import proposed_crop
-from optout.requests import MAX_PHOTOS, Kind, Photo, ProposedCrop, SeenFace, Status
+from optout.requests import Kind, Photo, ProposedCrop, SeenFace
 from optout.store import Photos, Requests
 
 
@@ -30,15 +30,15 @@ def examine(requests: Requests, photos: Photos, draft_id: str, ticket: str, now:
     draft = requests.get(draft_id, now)
     if ticket in draft.photos:
         return
-    if draft.status is not Status.DRAFT:
+    if draft.sent:
         raise AlreadyConfirmed
     raw = photos.read_raw(draft_id, ticket)
     try:
-        if len(draft.photos) >= MAX_PHOTOS:
+        if len(draft.photos) >= requests.room(draft, now):
             raise TooManyPhotos
         photo, copies = look_at(raw.data, ticket, draft.kind)
         for copy in copies:
-            photos.keep(draft_id, hashlib.sha256(copy).hexdigest(), copy)
+            photos.keep(draft.home, hashlib.sha256(copy).hexdigest(), copy)
         requests.add_photo(draft_id, photo, now)
     except (PhotoUnreadable, TooManyPhotos, AlreadyConfirmed):
         photos.discard_raw(draft_id, ticket)

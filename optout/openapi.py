@@ -146,6 +146,8 @@ _ANSWERED: Schema = _form(
 )
 
 _NO_DRAFT = (errors.RequestNotFound, errors.Unavailable)
+# Photos can be added to a sent request with its link, which may be revoked meanwhile.
+_NO_PHOTO_DRAFT = (*_NO_DRAFT, errors.LinkInvalid)
 _NO_CASE = (errors.RequestNotFound, errors.Unavailable)
 _NO_LINK = (errors.LinkInvalid, errors.LinkExpired, errors.RequestNotFound, errors.Unavailable)
 _ANYBODY, _REVIEWERS, _CRAWLERS = Access.ANYBODY, Access.REVIEWERS, Access.CRAWLERS
@@ -204,7 +206,7 @@ OPERATIONS: tuple[Operation, ...] = (
         page="The photos; the upload form posts straight to the bucket.",
         moved="To the confirmation, when the request has been sent.",
         query={"problem": _PROBLEM, "repeated": _REPEATED},
-        refuses=_NO_DRAFT,
+        refuses=_NO_PHOTO_DRAFT,
     ),
     Operation(
         "GET",
@@ -214,7 +216,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Looks at an uploaded photo once; the bucket sends browsers here",
         moved="To the photos, with `problem` when it could not be used.",
         empty="Looked at, for a script that uploaded and needs no page.",
-        refuses=(errors.RequestNotFound, errors.FacesOff, errors.Unavailable),
+        refuses=(errors.FacesOff, *_NO_PHOTO_DRAFT),
     ),
     Operation(
         "POST",
@@ -263,7 +265,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _ANYBODY,
         "Sends the request; sending it twice is sending it once",
         moved="To the confirmation, or to the photos when something is missing.",
-        refuses=_NO_DRAFT,
+        refuses=(errors.StateConflict, *_NO_PHOTO_DRAFT),
     ),
     Operation(
         "GET",
@@ -282,6 +284,15 @@ OPERATIONS: tuple[Operation, ...] = (
         _ANYBODY,
         "Where a case stands; the mailed link leads here",
         page="The case.",
+        refuses=_NO_LINK,
+    ),
+    Operation(
+        "POST",
+        "/status/{token}/photos",
+        "submit",
+        _ANYBODY,
+        "Begins to add photos to a case that is open or accepted",
+        moved="To the photos of a new draft, or back to the case when it takes none.",
         refuses=_NO_LINK,
     ),
     Operation(
@@ -404,6 +415,23 @@ OPERATIONS: tuple[Operation, ...] = (
             errors.RequestInvalid,
             errors.StateConflict,
             errors.SameReviewer,
+            errors.HeadContended,
+            *_NO_CASE,
+        ),
+    ),
+    Operation(
+        "POST",
+        "/requests/{id}/added",
+        "decide",
+        _REVIEWERS,
+        "Lets photos that were added to an accepted case join what it excludes, or does not use them",
+        json=("The case as it stands. Browsers get it as a fragment.", _CHANGED),
+        form=_schema_of(console._AddedSent),
+        form_or_json=True,
+        refuses=(
+            errors.RequestInvalid,
+            errors.StateConflict,
+            errors.NothingToExclude,
             errors.HeadContended,
             *_NO_CASE,
         ),

@@ -267,7 +267,8 @@ def _compare(case: OptOutRequest, requests: Requests, listed: dict[str, State], 
     made: list[Exclusion] = []
     if lacking:
         with suppress(NothingToExclude):
-            made = [one for one in exclusions_for(case, requests.photos(case.id)) if one.exclusion_id in lacking]
+            photos = [photo for photo in requests.photos(case.id) if photo.ticket not in case.added]
+            made = [one for one in exclusions_for(case, photos) if one.exclusion_id in lacking]
     differences.missing += [Add(exclusion) for exclusion in made]
     if len(made) < len(lacking):
         differences.lost.append(case.number)

@@ -66,6 +66,7 @@ class Letter(StrEnum):
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
     REVOKED = "revoked"
+    NEW_PHOTO = "new_photo"
 
 
 class Step(StrEnum):
@@ -297,6 +298,10 @@ class OptOutRequest:
 
     `version` counts the writes and is in the condition of each one. `link_version` revokes all mailed links when it
     rises. `exclusions` are the ids that an acceptance put on the list, `suspensions` those of them that hold back only.
+
+    `added` are the tickets of photos that came after the request was sent and that no reviewer has decided about; when
+    reviewers last did so about photos of an accepted case is `photos_decided_at`. They come by a draft of their own,
+    which names the case in `adds_to`. `new_photo_asked_at`: its photos are gone and the face model has changed.
     """
 
     id: str
@@ -318,6 +323,31 @@ class OptOutRequest:
     link_version: int = 1
     suspensions: tuple[Suspension, ...] = ()
     mail_problem: MailProblem | None = None
+    adds_to: str | None = None
+    added: tuple[str, ...] = ()
+    photos_decided_at: datetime | None = None
+    new_photo_asked_at: datetime | None = None
+
+    @property
+    def sent(self) -> bool:
+        """Whether the requester has sent it, so that it can no longer be changed."""
+        return self.confirmed_at is not None
+
+    @property
+    def home(self) -> str:
+        """The case under which copies of its photos are kept: its own, or the one that a draft adds photos to."""
+        return self.adds_to or self.id
+
+    @property
+    def room(self) -> int:
+        """How many photos can still be added to the case. Where a new photo was asked for, the old ones are gone."""
+        return MAX_PHOTOS - len(self.added if self.new_photo_asked_at else self.photos)
+
+    @property
+    def takes_photos(self) -> bool:
+        """Whether its requester may add photos to the case."""
+        is_open = self.status is Status.PENDING or (self.status is Status.ACCEPTED and self.revocation is None)
+        return is_open and self.kind is not Kind.LINKS and self.room > 0
 
     def suspension(self, exclusion_id: str) -> Suspension | None:
         """The suspension of one of its exclusions, if it is suspended."""
@@ -346,6 +376,11 @@ class RelatedCase:
     kind: Kind
     status: Status
     same: frozenset[str] = field(default_factory=frozenset)
+
+
+def copies_of(photos: Sequence[Photo]) -> set[str]:
+    """Names of the copies that these photos are kept by."""
+    return {copy for photo in photos for copy in (photo.picture, photo.proposed and photo.proposed.picture) if copy}
 
 
 def new_request_id() -> str:

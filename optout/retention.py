@@ -1,5 +1,5 @@
 """Deletes what has been kept long enough: drafts after a day, photos after the appeal window, cases after three years,
-possible copies after three months or when their exclusion is off the list.
+possible copies after three months or when their exclusion is off the list, SES's message ids after 90 days.
 
 The periods are in `optout.deadlines`; the table itself says which case falls due when. Every step may be killed: photos
 go before the note that they are gone, and a case's own item goes last, so the next sweep finds what is left.
@@ -41,6 +41,8 @@ def sweep(requests: Requests, photos: Photos, now: datetime, *, clock: Callable[
     def forget_draft(request_id: str) -> None:
         # From here on it can no longer be confirmed; a draft that was confirmed in time is a case and stays.
         if requests.expire_draft(request_id, now):
+            for case_id, picture in requests.unused_copies(request_id):
+                photos.delete_copy(case_id, picture)
             photos.delete_all(request_id)
             requests.delete_case(request_id)
             swept.drafts += 1
@@ -54,6 +56,12 @@ def sweep(requests: Requests, photos: Photos, now: datetime, *, clock: Callable[
         photos.delete_all(request_id)
         requests.delete_case(request_id)
         swept.cases += 1
+
+    for key in requests.message_ids_over(now, _BATCH):
+        try:
+            requests.forget_message_id(key)
+        except (BotoCoreError, ClientError):
+            swept.failed += 1
 
     for period, forget in (("draft", forget_draft), ("photos", forget_photos), ("case", forget_case)):
         seen: set[str] = set()

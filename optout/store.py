@@ -1,7 +1,8 @@
 """The Requests table and the photos bucket: every condition of every state change lives here.
 
     pk = "case#<id>"   sk = "case"              the case: state, version, answers, decision
-                       sk = "photo#<ticket>"    an examined photo and what was seen on it
+                       sk = "photo#<ticket>"    an examined photo and what was seen on it; not of the case any more
+                                                unless the case names its ticket
                        sk = "event#<version>"   one line of its history
                        sk = "letter#<version>"  a letter that is due, then sent: the outbox
                        sk = "view#<time>#<n>"   a reviewer looked at a photo
@@ -37,6 +38,7 @@ from optout.errors import (
     AlreadyDecided,
     ExclusionNotFound,
     HeadContended,
+    LinkInvalid,
     PhotoNotFound,
     RequestInvalid,
     RequestNotFound,
@@ -45,7 +47,7 @@ from optout.errors import (
     StateConflict,
     TooManyPhotos,
 )
-from optout.exclusions.entry import State
+from optout.exclusions.entry import Exclusion, State
 from optout.exclusions.log import (
     Add,
     Answer,
@@ -79,6 +81,7 @@ from optout.requests import (
     Status,
     Step,
     Suspension,
+    copies_of,
     new_number,
     new_request_id,
     new_ticket,
@@ -199,12 +202,20 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
         "mail_problem": {"trouble": request.mail_problem.trouble.value, "at": _iso(request.mail_problem.at)}
         if request.mail_problem
         else None,
+        "adds_to": request.adds_to,
+        "added": list(request.added) or None,
+        "photos_decided_at": _iso(request.photos_decided_at) if request.photos_decided_at else None,
+        "new_photo_asked_at": _iso(request.new_photo_asked_at) if request.new_photo_asked_at else None,
     }
     if request.status is Status.DRAFT:
         item["expires_at"] = int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp())
     else:
         accepted = request.status is Status.ACCEPTED
-        views = {"revocation": accepted and request.revocation, "suspended": accepted and request.suspensions}
+        views = {
+            "revocation": accepted and request.revocation,
+            "suspended": accepted and request.suspensions,
+            "added": accepted and request.added,
+        }
         item["queue"] = next((view for view, applies in views.items() if applies), request.status.value)
     return _present(item | _falls_due(request))
 
@@ -216,16 +227,19 @@ def _falls_due(request: OptOutRequest) -> dict[str, str]:
     if request.withdrawn_at:
         return {"sweep": "photos", "sweep_at": _iso(request.withdrawn_at + deadlines.WITHDRAWN_PHOTOS_KEPT)}
     last = _last_decided_at(request)
-    if last is not None:
+    waiting = request.status is Status.ACCEPTED and request.added
+    if last is not None and not waiting:
         return {"sweep": "photos", "sweep_at": _iso(last + deadlines.APPEAL_WINDOW)}
     return {}
 
 
 def _last_decided_at(request: OptOutRequest) -> datetime | None:
-    """When reviewers last decided about the case: an acceptance, a rejection, or the revocation after it."""
+    """When reviewers last decided about the case: an acceptance, a rejection, the revocation after it, added photos."""
     if request.revocation is not None and request.revocation.confirmed_at is not None:
         return request.revocation.confirmed_at
-    return request.decision.at if request.decision else None
+    if request.decision is None:
+        return None
+    return max(request.decision.at, request.photos_decided_at or request.decision.at)
 
 
 def _case(item: dict[str, Any]) -> OptOutRequest:
@@ -270,6 +284,10 @@ def _case(item: dict[str, Any]) -> OptOutRequest:
         mail_problem=MailProblem(MailTrouble(problem["trouble"]), datetime.fromisoformat(problem["at"]))
         if problem
         else None,
+        adds_to=item.get("adds_to"),
+        added=tuple(item.get("added", ())),
+        photos_decided_at=_time(item.get("photos_decided_at")),
+        new_photo_asked_at=_time(item.get("new_photo_asked_at")),
     )
 
 
@@ -487,7 +505,8 @@ class Requests:
         """The case's examined photos, in the order of upload."""
         items = self._items(request_id, "photo#")
         order = {ticket: place for place, ticket in enumerate(self._order(request_id))}
-        return sorted((_photo(item) for item in items), key=lambda photo: order.get(photo.ticket, MAX_PHOTOS))
+        photos = [_photo(item) for item in items if item["ticket"] in order]
+        return sorted(photos, key=lambda photo: order[photo.ticket])
 
     def _order(self, request_id: str) -> list[str]:
         answer = self._client.get_item(
@@ -528,7 +547,7 @@ class Requests:
 
     def queue(self, view: str, limit: int = 100) -> list[OptOutRequest]:
         """The cases of one view by due date, the most urgent first: a status, `revocation` for proposed ones, or
-        `suspended` for accepted ones of which an exclusion holds back only."""
+        `suspended` for accepted ones of which an exclusion holds back only, `added` for those with new photos."""
         answer = self._client.query(
             TableName=self._table,
             IndexName="Queue",
@@ -571,8 +590,10 @@ class Requests:
 
     # ---- the draft
 
-    def create_draft(self, kind: Kind, answers: Answers, email_hash: str, now: datetime) -> OptOutRequest:
-        """A new draft under a new unguessable id."""
+    def create_draft(
+        self, kind: Kind, answers: Answers, email_hash: str, now: datetime, *, adding_to: OptOutRequest | None = None
+    ) -> OptOutRequest:
+        """A new draft under a new unguessable id. `adding_to` is the case that its photos are for, if there is one."""
         request = OptOutRequest(
             id=new_request_id(),
             number=new_number(),
@@ -582,6 +603,8 @@ class Requests:
             answers=answers,
             email_hash=email_hash,
             created_at=now,
+            adds_to=adding_to.id if adding_to else None,
+            link_version=adding_to.link_version if adding_to else 1,
         )
         self._client.put_item(
             TableName=self._table,
@@ -597,12 +620,13 @@ class Requests:
         )
 
     def add_photo(self, request_id: str, photo: Photo, now: datetime) -> OptOutRequest:
-        """Record an examined photo. The first record of a ticket stands. Raises `TooManyPhotos`, `AlreadyConfirmed`."""
+        """Record an examined photo. The first record of a ticket stands. Raises `TooManyPhotos`, `AlreadyConfirmed`,
+        and what `room` raises."""
 
         def add(draft: OptOutRequest) -> tuple[OptOutRequest, list[dict[str, Any]]]:
             if photo.ticket in draft.photos:
                 return draft, []
-            if len(draft.photos) >= MAX_PHOTOS:
+            if len(draft.photos) >= self.room(draft, now):
                 raise TooManyPhotos
             put = {
                 "Put": {
@@ -687,7 +711,7 @@ class Requests:
         """One write of the draft and what belongs to it; read and judged again when it changed in between."""
         for _ in self._rounds():
             draft = self.get(request_id, now)
-            if draft.status is not Status.DRAFT:
+            if draft.sent:
                 raise AlreadyConfirmed
             changed, parts = change(draft)
             if changed is draft:
@@ -700,12 +724,15 @@ class Requests:
     def confirm(self, request_id: str, now: datetime) -> OptOutRequest:
         """Turn the draft into a case: due date set, letter due, in one write. Confirming twice is confirming once.
 
-        Raises `DraftIncomplete`.
+        A draft of added photos joins its case instead, which is returned. Raises `DraftIncomplete`; for added photos
+        also `TooManyPhotos`, `StateConflict` when the case takes none any more, and what `room` raises.
         """
         row = TRANSITIONS[Step.CONFIRM, Status.DRAFT]
         for attempt in self._rounds():
             draft = self.get(request_id, now)
-            if draft.status is not Status.DRAFT:
+            if draft.adds_to is not None:
+                return self._join(draft.id, now)
+            if draft.sent:
                 return draft
             photos = self.photos(draft.id)
             require_complete(draft, photos)
@@ -749,6 +776,182 @@ class Requests:
                 return case
         raise StateConflict
 
+    # ---- photos that come later
+
+    def begin_addition(self, case: OptOutRequest, now: datetime) -> OptOutRequest:
+        """A draft for photos that are to be added to a case. It becomes a part of the case when it is confirmed.
+
+        Raises `TooManyPhotos`, and `StateConflict` when the case takes no photos.
+        """
+        _require_takes_photos(case)
+        return self.create_draft(case.kind, case.answers, case.email_hash, now, adding_to=case)
+
+    def room(self, draft: OptOutRequest, now: datetime) -> int:
+        """How many photos the draft can hold. Raises `LinkInvalid` when the link that began an addition was revoked
+        since, `RequestNotFound` when its case is gone."""
+        return MAX_PHOTOS if draft.adds_to is None else self._added_to(draft, now).room
+
+    def _added_to(self, draft: OptOutRequest, now: datetime) -> OptOutRequest:
+        case = self.get(draft.home, now)
+        if case.link_version != draft.link_version:
+            raise LinkInvalid
+        return case
+
+    def _join(self, draft_id: str, now: datetime) -> OptOutRequest:
+        """Move a draft's photos to the case they are added to. The case's version rises, so a reviewer who has not seen
+        them decides nothing."""
+        for _ in self._rounds():
+            draft = self.get(draft_id, now)
+            case = self._added_to(draft, now)
+            if draft.sent:
+                return case
+            photos = self.photos(draft.id)
+            require_complete(draft, photos)
+            _require_takes_photos(case)
+            if len(photos) > case.room:
+                raise TooManyPhotos
+            after = replace(
+                case,
+                version=case.version + 1,
+                photos=(*case.photos, *draft.photos),
+                added=(*case.added, *draft.photos),
+            )
+            moved: list[dict[str, Any]] = []
+            for photo in photos:
+                item = _present(_photo_item(case, photo) | {"expires_at": None})
+                key = to_attributes({"pk": _case_key(draft.id), "sk": item["sk"]})
+                moved.append({"Put": {"TableName": self._table, "Item": to_attributes(item)}})
+                moved.append({"Delete": {"TableName": self._table, "Key": key}})
+            joined = replace(draft, version=draft.version + 1, photos=(), confirmed_at=now)
+            if self._write(
+                [
+                    self._put_case(after, case.version),
+                    self._put_event(after, "add_photos", Actor.REQUESTER, now),
+                    self._put_case(joined, draft.version),
+                    *moved,
+                ]
+            ):
+                return after
+        raise StateConflict
+
+    def unused_copies(self, draft_id: str) -> list[tuple[str, str]]:
+        """What a draft of added photos has kept under its case, and the case does not use: (case id, picture)."""
+        draft = self._get(_case_key(draft_id), "case")
+        if draft is None or "adds_to" not in draft:
+            return []
+        used = copies_of(self.photos(draft["adds_to"]))
+        return [(draft["adds_to"], copy) for copy in sorted(copies_of(self.photos(draft_id)) - used)]
+
+    def decide_added(
+        self, request_id: str, reviewer: str, seen_version: int, now: datetime, *, accept: bool
+    ) -> OptOutRequest:
+        """Let the photos that were added to an accepted case join what it excludes, or not: then what is in force stays
+        as it is, and what was measured on them is deleted.
+
+        Raises `AlreadyDecided` when the case is not accepted (any more), `StateConflict` when it has changed or no
+        photo waits, `NothingToExclude` and `HeadContended` (nothing was changed).
+        """
+        for _ in self._case_rounds():
+            case = self.get(request_id, now)
+            if case.status is not Status.ACCEPTED:
+                raise _already(case)
+            if case.version != seen_version or not case.added:
+                raise StateConflict
+            after = replace(case, version=case.version + 1, added=(), photos_decided_at=now)
+            if accept:
+                after, changes, parts = self._with_added(case, after)
+            else:
+                after = replace(after, photos=tuple(each for each in case.photos if each not in case.added))
+                changes, parts = [], [self._forget_measurements(case, ticket) for ticket in case.added]
+            name = "accept_added" if accept else "reject_added"
+            log = self._log.writes(changes, self._log.head(), now) if changes else []
+            event = self._put_event(after, name, reviewer, now)
+            if self._write([self._put_case(after, case.version), event, *parts, *log]):
+                return after
+        raise HeadContended
+
+    def _with_added(
+        self, case: OptOutRequest, after: OptOutRequest
+    ) -> tuple[OptOutRequest, list[Change], list[dict[str, Any]]]:
+        """The case with its added photos in force, the changes of the list, and the other parts of the write."""
+        kept = self.photos(case.id)
+        new = [photo for photo in kept if photo.ticket in case.added]
+        left: tuple[str, ...] = ()
+        if case.kind is Kind.IMAGE:
+            left, adding = case.exclusions, exclusions_for(case, new)
+        elif case.new_photo_asked_at is not None:
+            # Faces of two models cannot be compared: the old ones go.
+            adding = exclusions_for(case, new)
+            after = replace(after, photos=case.added, new_photo_asked_at=None)
+        elif len(kept) == len(case.photos):
+            adding = exclusions_for(case, kept)
+        else:
+            # The old photos were deleted in time, and what was measured on them is only on the list.
+            left, adding = case.exclusions, exclusions_for(case, new, person=new[0].ticket)
+        return self._replaced(case, after, adding, left)
+
+    def _replaced(
+        self, case: OptOutRequest, after: OptOutRequest, adding: Sequence[Exclusion], left: tuple[str, ...] = ()
+    ) -> tuple[OptOutRequest, list[Change], list[dict[str, Any]]]:
+        """`adding` in the place of all that the case has on the list, except for `left`. What is suspended stays so."""
+        ids = (*left, *(exclusion.exclusion_id for exclusion in adding))
+        suspensions = tuple(each for each in case.suspensions if each.exclusion_id in ids)
+        changes: list[Change] = [Remove(each) for each in case.exclusions if each not in left]
+        changes += [Add(exclusion) for exclusion in adding]
+        changes += [Suspend(each.exclusion_id) for each in suspensions if each.exclusion_id not in left]
+        after = replace(after, exclusions=ids, suspensions=suspensions)
+        return after, changes, [self._put_pointer(after, exclusion.exclusion_id) for exclusion in adding]
+
+    def _forget_measurements(self, case: OptOutRequest, ticket: str) -> dict[str, Any]:
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": to_attributes({"pk": _case_key(case.id), "sk": f"photo#{ticket}"}),
+                "UpdateExpression": "REMOVE faces, face_model, chosen_face, keypoints, dihedral, picture, sha256",
+                "ConditionExpression": "attribute_exists(pk)",
+            }
+        }
+
+    # ---- another face model (optout.face_migration)
+
+    def face_cases(self) -> Iterator[OptOutRequest]:
+        """Every case about a face, from a strongly consistent look at the whole table; drafts too."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table,
+            ConsistentRead=True,
+            FilterExpression="sk = :case AND kind = :face",
+            ExpressionAttributeValues=to_attributes({":case": "case", ":face": Kind.FACE.value}),
+        )
+        for page in pages:
+            yield from map(_case, map(from_attributes, page["Items"]))
+
+    def measured_again(self, case: OptOutRequest, photos: Sequence[Photo], now: datetime) -> bool:
+        """Write the case's photos as another face model sees them, and let its entry on the list be of that model, in
+        one change. False, and nothing written, when the case or the list's head is not as it was any more.
+
+        When no photo in force shows the face to the new model, the list stays: a new photo must be asked for.
+        """
+        after = replace(case, version=case.version + 1)
+        changes: list[Change] = []
+        parts: list[dict[str, Any]] = []
+        in_force = [photo for photo in photos if photo.ticket not in case.added]
+        if case.status is Status.ACCEPTED and any(photo.own_face for photo in in_force):
+            after, changes, parts = self._replaced(case, after, exclusions_for(case, in_force))
+        for photo in photos:
+            item = _present(_photo_item(case, photo) | {"expires_at": None})
+            parts.append({"Put": {"TableName": self._table, "Item": to_attributes(item)}})
+        log = self._log.writes(changes, self._log.head(), now) if changes else []
+        event = self._put_event(after, "measure_again", Actor.OPERATOR, now)
+        return self._write([self._put_case(after, case.version), event, *parts, *log])
+
+    def ask_new_photo(self, case: OptOutRequest, now: datetime) -> bool:
+        """Note that the case needs a new photo, and let the letter that says so be due. False when the case is not as
+        it was any more."""
+        after = replace(case, version=case.version + 1, new_photo_asked_at=now)
+        event = self._put_event(after, "ask_new_photo", Actor.OPERATOR, now)
+        letter = self._put_letter(after, Letter.NEW_PHOTO, now)
+        return self._write([self._put_case(after, case.version), event, letter])
+
     # ---- the case
 
     def withdraw(self, request_id: str, now: datetime) -> OptOutRequest:
@@ -773,7 +976,8 @@ class Requests:
         """Accept or reject a case: state, history, letter and exclusion list change in one transaction, or nothing.
 
         `seen_version` is the version of the case that the reviewer looked at, if known. The same `decision_id` again
-        returns the case as it was first decided. Raises `AlreadyDecided` (the first decision stands),
+        returns the case as it was first decided. Raises `AlreadyDecided` (the first decision stands), `StateConflict`
+        (the case has changed since it was looked at, a photo was added for example),
         `NothingToExclude`, `SameReviewer` (an appeal is another reviewer's), `RequestInvalid` and `HeadContended`
         (nothing was changed).
         """
@@ -785,8 +989,11 @@ class Requests:
             if case.decision is not None and case.decision.decision_id == decision.decision_id:
                 return case
             row = TRANSITIONS.get((decision.step, case.status))
-            if row is None or seen_version not in {None, case.version}:
+            if row is None:
                 raise _already(case)
+            if seen_version not in {None, case.version}:
+                # Nobody has decided, but there is something in the case that this reviewer has not seen.
+                raise StateConflict
             if row.actor is Actor.OTHER_REVIEWER and decision.reviewer == _decided_against(case):
                 raise SameReviewer
             adding = exclusions_for(case, self.photos(case.id)) if row.effect is ListEffect.ADD else []
@@ -800,6 +1007,8 @@ class Requests:
                 revocation=None,
                 exclusions=tuple(exclusion.exclusion_id for exclusion in adding),
                 suspensions=(),
+                added=(),
+                new_photo_asked_at=None,
             )
             changes: list[Change] = [Add(exclusion) for exclusion in adding]
             moved = self._move(case, after, decision.step, decision.reviewer, row.effect, changes, now)
@@ -867,7 +1076,7 @@ class Requests:
         """How many people are excluded by their face, and with how many photos at most. Costs a look at every case in
         force: 1 MB, a page, holds some five hundred."""
         people, photos = 0, 0
-        for view in (Status.ACCEPTED.value, "revocation"):
+        for view in (Status.ACCEPTED.value, "revocation", "added"):
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._table,
                 IndexName="Queue",
@@ -1288,10 +1497,17 @@ class Requests:
             "Update": {
                 "TableName": self._table,
                 "Key": to_attributes(key.keys),
-                "UpdateExpression": "SET sent_at = :now, message_id = :message"
-                " REMOVE claimed_until, parked_at, sweep, sweep_at",
+                "UpdateExpression": "SET sent_at = :now, message_id = :message, sweep = :sweep, sweep_at = :over"
+                " REMOVE claimed_until, parked_at",
                 "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(sent_at)",
-                "ExpressionAttributeValues": to_attributes({":now": _iso(now), ":message": message_id}),
+                "ExpressionAttributeValues": to_attributes(
+                    {
+                        ":now": _iso(now),
+                        ":message": message_id,
+                        ":sweep": "message",
+                        ":over": _iso(now + deadlines.MESSAGE_IDS_KEPT),
+                    }
+                ),
             }
         }
         # A letter that another sender noted first was sent twice, and either message may come back.
@@ -1392,6 +1608,20 @@ class Requests:
         )
         return [from_attributes(item) for item in answer["Items"]]
 
+    def message_ids_over(self, before: datetime, limit: int = 100) -> list[LetterKey]:
+        """Letters that were sent so long ago that nobody asks for their message id, the oldest first."""
+        return [LetterKey.of_item(item["pk"], item["sk"]) for item in self._falling_due("message", before, limit)]
+
+    def forget_message_id(self, key: LetterKey) -> None:
+        """Delete the message id that SES gave a letter."""
+        self._client.update_item(
+            TableName=self._table,
+            Key=to_attributes(key.keys),
+            UpdateExpression="REMOVE message_id, sweep, sweep_at",
+            ConditionExpression="sweep = :message",
+            ExpressionAttributeValues=to_attributes({":message": "message"}),
+        )
+
     def expire_draft(self, request_id: str, now: datetime) -> bool:
         """Close a draft that is about to be deleted, so that it can no longer be confirmed. False: it is no draft."""
         return self._update_case(
@@ -1456,6 +1686,11 @@ def _decided_against(case: OptOutRequest) -> str | None:
     if case.revocation is not None:
         return case.revocation.reviewer
     return case.decision.reviewer if case.decision else None
+
+
+def _require_takes_photos(case: OptOutRequest) -> None:
+    if not case.takes_photos:
+        raise StateConflict if case.room > 0 else TooManyPhotos
 
 
 def _refuse(case: OptOutRequest) -> Revocation:
@@ -1533,6 +1768,15 @@ class Photos:
             ContentType="image/jpeg",
         )
 
+    def read_copy(self, request_id: str, picture_sha256: str) -> bytes:
+        """A kept copy. Raises `PhotoNotFound` when it is gone."""
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=f"photos/{request_id}/{picture_sha256}.jpg")
+        except self._client.exceptions.NoSuchKey as error:
+            raise PhotoNotFound from error
+        with answer["Body"] as body:
+            return bytes(body.read())
+
     def discard_raw(self, request_id: str, ticket: str) -> None:
         """Delete every version of an upload."""
         key = f"raw/{request_id}/{ticket}"
@@ -1541,6 +1785,10 @@ class Photos:
     def discard_copy(self, request_id: str, picture_sha256: str) -> None:
         """Delete a kept copy; the bucket forgets its old version a week later, or retention does before."""
         self._client.delete_object(Bucket=self._bucket, Key=f"photos/{request_id}/{picture_sha256}.jpg")
+
+    def delete_copy(self, request_id: str, picture_sha256: str) -> None:
+        """Delete a kept copy in every version."""
+        self._delete(self._versions(f"photos/{request_id}/{picture_sha256}.jpg"))
 
     def view_url(self, request_id: str, picture_sha256: str) -> str:
         """A link to a kept copy that works for five minutes."""

@@ -79,6 +79,13 @@ def settle_revocation(request_id: str) -> Response[str]:
     return console.settle_revocation(app, Requests.from_settings(), request_id, datetime.now(UTC))
 
 
+@app.post("/requests/<request_id>/added", middlewares=guarded)
+def decide_added(request_id: str) -> Response[str]:
+    answer = console.decide_added(app, Requests.from_settings(), request_id, datetime.now(UTC))
+    metrics.add_metric("Decisions", MetricUnit.Count, 1)
+    return answer
+
+
 @app.post("/requests/<request_id>/suspension", middlewares=guarded)
 def suspend(request_id: str) -> Response[str]:
     answer = console.suspend(app, Requests.from_settings(), request_id, datetime.now(UTC))

@@ -106,6 +106,11 @@ def status(token: str) -> Response[Any]:
     return _site().status_page(token, _now())
 
 
+@app.post("/status/<token>/photos")
+def add_photos(token: str) -> Response[Any]:
+    return _site().add_photos(token, _now())
+
+
 @app.get("/status/<token>/withdraw")
 def ask_to_withdraw(token: str) -> Response[Any]:
     return _site().withdraw_page(token, _now())

@@ -59,8 +59,11 @@ def _letters() -> Environment:
 
 
 def overtaken(due: DueLetter) -> bool:
-    """Whether a refusal leaves so late that the case has been accepted on appeal: it would now be wrong."""
-    decision = due.request.decision
+    """Whether a letter leaves so late that it would now be wrong: a refusal after its appeal was granted, or a wish
+    for a new photo that has come, or that nobody waits for any more."""
+    request, decision = due.request, due.request.decision
+    if due.letter == "new_photo":
+        return request.new_photo_asked_at is None or bool(request.added) or not request.takes_photos
     return due.letter == "rejected" and (decision is None or decision.step is not Step.REJECT)
 
 
@@ -77,7 +80,7 @@ def render(due: DueLetter, now: datetime, *, engine: str, support: str, status_u
         "represented": request.answers.represented is not None,
         "photo_count": len(request.photos),
         "link_count": len(request.answers.links),
-        "appeal_by": wording.date(now + deadlines.APPEAL_WINDOW),
+        "appeal_by": wording.date(deadlines.appeal_until(request) or now + deadlines.APPEAL_WINDOW),
         "photos_kept_days": deadlines.WITHDRAWN_PHOTOS_KEPT.days,
         **_said(due),
     }

@@ -79,6 +79,7 @@ VIEWS: dict[str, str] = {
     "pending": "To decide",
     "revocation": "Revocations to confirm",
     "suspended": "Suspended",
+    "added": "Photos added",
     Status.ACCEPTED: "Accepted",
     Status.REJECTED: "Rejected",
     Status.WITHDRAWN: "Withdrawn",
@@ -116,6 +117,11 @@ EVENTS: dict[str, str] = {
     "revoke_links": "Mailed links revoked",
     "answer_same": "A picture found by a crawler was called the same",
     "answer_different": "A picture found by a crawler was called different",
+    "add_photos": "Photos added",
+    "accept_added": "Added photos accepted",
+    "reject_added": "Added photos not used",
+    "measure_again": "Faces measured again",
+    "ask_new_photo": "Asked for a new photo",
 }
 
 # Why letters of a case do not arrive, and what that means for the reviewer.
@@ -215,6 +221,11 @@ class _RevocationSent(_Sent):
 
 class _SettlementSent(_Sent):
     action: Literal["confirm", "cancel"]
+
+
+class _AddedSent(_Sent):
+    version: int = Field(ge=1)
+    action: Literal["accept", "reject"]
 
 
 class _SuspensionSent(_Sent):
@@ -481,6 +492,18 @@ def settle_revocation(app: APIGatewayRestResolver, requests: Requests, request_i
     return _changed(app, requests, request, now, "The proposal is cancelled. The acceptance stays.")
 
 
+def decide_added(app: APIGatewayRestResolver, requests: Requests, request_id: str, now: datetime) -> Response[str]:
+    """Let the photos that were added to an accepted case join what it excludes, or leave it as it is."""
+    request = _confirmed(requests, request_id, now)
+    sent = _sent(app, _AddedSent)
+    accept = sent.action == "accept"
+    request = requests.decide_added(request.id, _signed_in(app), sent.version, now, accept=accept)
+    notice = (
+        "Accepted. What was added is on the exclusion list now." if accept else "Not used. The rest stays in force."
+    )
+    return _changed(app, requests, request, now, notice)
+
+
 def suspend(app: APIGatewayRestResolver, requests: Requests, request_id: str, now: datetime) -> Response[str]:
     """Let one exclusion of the case hold back instead of exclude, at once, or (another reviewer) exclude again."""
     request = _confirmed(requests, request_id, now)
@@ -509,7 +532,8 @@ def exclusions(app: APIGatewayRestResolver, requests: Requests, now: datetime) -
         found = _by_number(requests, number, now) or _by_exclusion(requests, number, now)
     else:
         # A proposed revocation has not taken anything off the list yet, and neither has a suspension.
-        found = [case for view in (Status.ACCEPTED, "revocation", "suspended") for case in requests.queue(view)]
+        views = (Status.ACCEPTED, "revocation", "suspended", "added")
+        found = [case for view in views for case in requests.queue(view)]
     listed = [each for each in found if each.status is Status.ACCEPTED]
     return _fragment("exclusions", found=listed, number=number, faces=None if number else face_list(requests))
 
@@ -594,7 +618,7 @@ def answer_review(
 # What reviewers are told, in their terms; a class without a row has its nearest parent's. The status of each is the one
 # that `optout.http` answers programs with.
 _REFUSALS: dict[type, tuple[int, str]] = {
-    StateConflict: (409, "The case has changed in the meantime. Nothing was recorded."),
+    StateConflict: (409, "The case has changed since you opened it. Nothing was recorded; please look again."),
     SameReviewer: (409, "This second look must be another reviewer's; you took the step before it."),
     NothingToExclude: (409, "Accepting this would exclude nothing, so it cannot be accepted. Nothing was recorded."),
     DecisionTooLarge: (409, "This case has more signals than one decision can hold. Nothing was recorded."),
@@ -611,7 +635,7 @@ def not_a_reviewer(app: APIGatewayRestResolver) -> Response[str]:
     """403: signed in, but not in the reviewers' group."""
     sentence = "You are signed in, but you are not in the reviewers' group."
     if _wants_page(app):
-        return _fragment("refusal", 403, sentences=[sentence], decided=None)
+        return _fragment("refusal", 403, sentences=[sentence], decided=None, reload=False)
     return http.json_answer({"error": "not_a_reviewer", "message": sentence}, 403)
 
 
@@ -620,13 +644,14 @@ def refusal(app: APIGatewayRestResolver, error: OptOutError) -> Response[str]:
     if not _wants_page(app):
         raise error
     if isinstance(error, AlreadyDecided):
-        return _fragment("refusal", 409, sentences=[], decided=error)
+        return _fragment("refusal", 409, sentences=[], decided=error, reload=True)
     if isinstance(error, RequestInvalid):
-        return _fragment("refusal", 400, sentences=_problem_sentences(error.problems), decided=None)
+        return _fragment("refusal", 400, sentences=_problem_sentences(error.problems), decided=None, reload=False)
     for known in type(error).__mro__:
         if known in _REFUSALS:
             status, sentence = _REFUSALS[known]
-            return _fragment("refusal", status, sentences=[sentence], decided=None)
+            changed = known is StateConflict
+            return _fragment("refusal", status, sentences=[sentence], decided=None, reload=changed)
     raise error
 
 

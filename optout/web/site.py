@@ -17,9 +17,16 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 
 from optout import deadlines, http, links, settings
-from optout.errors import AlreadyConfirmed, DraftIncomplete, RequestInvalid, RequestNotFound
-from optout.likeness import disagreeing
-from optout.requests import MAX_PHOTOS, TRANSITIONS, Kind, OptOutRequest, Photo, Status, Step, missing
+from optout.errors import (
+    AlreadyConfirmed,
+    DraftIncomplete,
+    RequestInvalid,
+    RequestNotFound,
+    StateConflict,
+    TooManyPhotos,
+)
+from optout.likeness import alike, disagreeing
+from optout.requests import TRANSITIONS, Kind, OptOutRequest, Photo, Status, Step, copies_of, missing
 from optout.store import Photos, Requests
 from optout.web import forms, wording
 from optout.web.countries import countries
@@ -54,7 +61,7 @@ class Site:
     def change(self, draft_id: str, fields: Fields, now: datetime) -> Response[Any]:
         """Replace the answers of a draft."""
         draft = self.requests.get(draft_id, now)
-        if draft.status is not Status.DRAFT:  # before anything is said about the answers
+        if draft.sent or draft.adds_to:  # before anything is said about the answers
             raise AlreadyConfirmed
         return self._answers(draft.kind, fields, draft.id, now)
 
@@ -78,8 +85,10 @@ class Site:
     def edit(self, draft_id: str, now: datetime) -> Response[Any]:
         """The form with the draft's answers in it."""
         draft = self.requests.get(draft_id, now)
-        if draft.status is not Status.DRAFT:
+        if draft.sent:
             return http.see_other(f"/opt-out/{draft.id}/done")
+        if draft.adds_to:
+            return http.see_other(f"/opt-out/{draft.id}/photos")
         return form_page(draft.kind, forms.typed_from(draft.answers), {}, draft.id)
 
     # ---- photos
@@ -87,18 +96,20 @@ class Site:
     def photos_page(self, draft_id: str, query: Mapping[str, str], now: datetime) -> Response[Any]:
         """The draft's photos with what was seen on them, and a ticket for one more."""
         draft = self.requests.get(draft_id, now)
-        if draft.status is not Status.DRAFT:
+        if draft.sent:
             return http.see_other(f"/opt-out/{draft.id}/done")
         photos = self.requests.photos(draft.id)
+        before = self._before(draft)
         lacks = lacking(draft, photos)
-        upload = self.photos.ticket(draft.id, settings.site_url()) if len(photos) < MAX_PHOTOS else None
+        room = self.requests.room(draft, now) - len(photos)
+        upload = self.photos.ticket(draft.id, settings.site_url()) if room > 0 else None
         problem = query.get("problem", "")
         summary = [("upload", wording.PHOTO_PROBLEMS[problem])] if problem in wording.PHOTO_PROBLEMS else []
         if problem in {"face", "crop"}:
             summary = [(target, sentence) for target, sentence in lacks if target.startswith("photo-")]
         if problem == "incomplete":
             summary = lacks
-        seen = [self._seen(draft.id, photo) for photo in photos]
+        seen = [self._seen(draft, photo) for photo in photos]
         storage = {http.origin(photo["url"]) for photo in seen} | ({http.origin(upload.url)} if upload else set())
         return http.page(
             "photos.html",
@@ -113,7 +124,13 @@ class Site:
             summary=summary,
             repeated=repeated_links(query),
             disagree=wording.photos_disagree(disagreeing(photos)) if draft.kind is Kind.FACE else "",
+            adding=draft.adds_to is not None,
+            stranger=draft.kind is Kind.FACE and alike(photos, before) is False,
         )
+
+    def _before(self, draft: OptOutRequest) -> list[Photo]:
+        """The photos that are in the case already, where a draft adds to one."""
+        return self.requests.photos(draft.home) if draft.adds_to else []
 
     def choose_face(self, draft_id: str, ticket: str, fields: Fields, now: datetime) -> Response[Any]:
         """Mark which face of a photo is the requester's."""
@@ -133,25 +150,25 @@ class Site:
         if use not in {"cropped", "whole"}:
             return http.see_other(f"/opt-out/{draft_id}/photos?problem=crop")
         before = self.requests.choose_crop(draft_id, ticket, now, cropped=use == "cropped")
-        self._discard(draft_id, [before])
+        self._discard(self.requests.get(draft_id, now), [before])
         return http.see_other(f"/opt-out/{draft_id}/photos#photo-{ticket}")
 
     def remove_photo(self, draft_id: str, ticket: str, now: datetime) -> Response[Any]:
         """Take a photo out of the draft, and its copies out of the bucket."""
         before = [photo for photo in self.requests.photos(draft_id) if photo.ticket == ticket]
-        self.requests.remove_photo(draft_id, ticket, now)
-        self._discard(draft_id, before)
+        draft = self.requests.remove_photo(draft_id, ticket, now)
+        self._discard(draft, before)
         return http.see_other(f"/opt-out/{draft_id}/photos")
 
-    def _discard(self, draft_id: str, before: Sequence[Photo]) -> None:
-        """Delete the copies of these photos that no photo of the draft needs any more: the same may be there twice."""
-        for unused in _copies(before) - _copies(self.requests.photos(draft_id)):
-            self.photos.discard_copy(draft_id, unused)
+    def _discard(self, draft: OptOutRequest, before: Sequence[Photo]) -> None:
+        """Delete the copies of these photos that no photo needs any more: the same may be there twice."""
+        for unused in copies_of(before) - copies_of([*self.requests.photos(draft.id), *self._before(draft)]):
+            self.photos.discard_copy(draft.home, unused)
 
-    def _seen(self, draft_id: str, photo: Photo) -> dict[str, Any]:
-        seen = seen_on(photo, self.photos.view_url(draft_id, photo.picture))
+    def _seen(self, draft: OptOutRequest, photo: Photo) -> dict[str, Any]:
+        seen = seen_on(photo, self.photos.view_url(draft.home, photo.picture))
         if photo.proposed is not None:
-            seen["part_url"] = self.photos.view_url(draft_id, photo.proposed.picture)
+            seen["part_url"] = self.photos.view_url(draft.home, photo.proposed.picture)
         return seen
 
     # ---- sending it
@@ -159,19 +176,20 @@ class Site:
     def check_page(self, draft_id: str, query: Mapping[str, str], now: datetime) -> Response[Any]:
         """All answers once more before they are sent."""
         draft = self.requests.get(draft_id, now)
-        if draft.status is not Status.DRAFT:
+        if draft.sent:
             return http.see_other(f"/opt-out/{draft.id}/done")
         photos = self.requests.photos(draft.id)
         if missing(draft, photos):
             return http.see_other(f"/opt-out/{draft.id}/photos")
-        seen = [self._seen(draft.id, photo) for photo in photos]
+        seen = [self._seen(draft, photo) for photo in photos]
         due = deadlines.due(draft.kind, draft.answers.country, now)
         return http.page(
             "check.html",
             policy=http.content_security_policy(sorted({http.origin(photo["url"]) for photo in seen})),
             draft=draft.id,
             kind=draft.kind.value,
-            rows=answer_rows(draft),
+            rows=consent_rows(draft) if draft.adds_to else answer_rows(draft),
+            adding=draft.adds_to is not None,
             photos=seen,
             used=sum(photo.own_face is not None for photo in photos),
             due=due,
@@ -180,21 +198,27 @@ class Site:
         )
 
     def confirm(self, draft_id: str, now: datetime) -> Response[Any]:
-        """Send the request. Sending it twice is sending it once."""
+        """Send the request, or the photos to be added to one. Sending it twice is sending it once."""
         try:
             self.requests.confirm(draft_id, now)
         except DraftIncomplete:
             return http.see_other(f"/opt-out/{draft_id}/photos?problem=incomplete")
+        except TooManyPhotos:
+            return http.see_other(f"/opt-out/{draft_id}/photos?problem=too_many_photos")
         return http.see_other(f"/opt-out/{draft_id}/done")
 
     def done_page(self, draft_id: str, now: datetime) -> Response[Any]:
         """Case number and what happens next."""
         request = self.requests.get(draft_id, now)
-        if request.status is Status.DRAFT:
+        if not request.sent:
             return http.see_other(f"/opt-out/{request.id}/check")
+        added = request.adds_to is not None
+        if added:
+            request = self.requests.get(request.home, now)
         return http.page(
             "done.html",
             request=request,
+            added=added,
             due_rule=wording.due_rule(request.due_rule or ""),
             sentence=wording.STATUS_SENTENCES[request.status],
         )
@@ -225,14 +249,23 @@ class Site:
             reason=reason,
             words=words,
             covers=wording.COVERS[request.kind],
-            appeal_until=appeal_until(request),
+            appeal_until=deadlines.appeal_until(request),
             timeline=[
                 (wording.TIMELINE[event.name], event.at)
                 for event in self.requests.history(request.id)
                 if event.name in wording.TIMELINE
             ],
             can_withdraw=(Step.WITHDRAW, request.status) in TRANSITIONS,
+            can_add=request.takes_photos,
         )
+
+    def add_photos(self, token: str, now: datetime) -> Response[Any]:
+        """Begin to add photos to the case that a mailed link belongs to."""
+        try:
+            draft = self.requests.begin_addition(self._linked(token, now), now)
+        except StateConflict:
+            return http.see_other(f"/status/{token}")
+        return http.see_other(f"/opt-out/{draft.id}/photos")
 
     def withdraw_page(self, token: str, now: datetime) -> Response[Any]:
         """Ask before withdrawing; say so when it has been done."""
@@ -395,11 +428,6 @@ def seen_on(photo: Photo, url: str) -> dict[str, Any]:
     }
 
 
-def _copies(photos: Sequence[Photo]) -> set[str]:
-    """Names of the copies that these photos are kept by."""
-    return {copy for photo in photos for copy in (photo.picture, photo.proposed and photo.proposed.picture) if copy}
-
-
 def answer_rows(draft: OptOutRequest) -> list[tuple[str, str | tuple[str, ...], str]]:
     """Question, answer and where to change it, for the check page."""
     answers = draft.answers
@@ -421,6 +449,13 @@ def answer_rows(draft: OptOutRequest) -> list[tuple[str, str | tuple[str, ...], 
     return rows
 
 
+def consent_rows(draft: OptOutRequest) -> list[tuple[str, str | tuple[str, ...], str]]:
+    """What the requester agreed to before, for the check page of photos that are added to a case about a face."""
+    if draft.kind is not Kind.FACE:
+        return []
+    return [("You agreed, and it holds for these photos too", draft.answers.biometric_consent or "", "")]
+
+
 def why(request: OptOutRequest) -> tuple[str, str]:
     """Reason and own words of the decision that holds, or of the revocation that took it back."""
     if request.status is Status.REVOKED and request.revocation:
@@ -428,12 +463,3 @@ def why(request: OptOutRequest) -> tuple[str, str]:
     if request.status in {Status.ACCEPTED, Status.REJECTED} and request.decision:
         return wording.reason(request.decision.step, request.decision.reason), request.decision.text
     return "", ""
-
-
-def appeal_until(request: OptOutRequest) -> datetime | None:
-    """Until when a decision against the requester can be appealed."""
-    if request.status is Status.REVOKED and request.revocation:
-        return request.revocation.at + deadlines.APPEAL_WINDOW
-    if request.status is Status.REJECTED and request.decision:
-        return request.decision.at + deadlines.APPEAL_WINDOW
-    return None

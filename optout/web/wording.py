@@ -52,6 +52,10 @@ TIMELINE: dict[str, str] = {
     Step.ACCEPT_ON_APPEAL: "We looked again and accepted your request",
     Step.WITHDRAW: "You withdrew your request",
     Step.REVOKE: "We took our acceptance back",
+    "add_photos": "You added more",
+    "accept_added": "We accepted what you added",
+    "reject_added": "We did not use what you added; answer our letter if you disagree",
+    "ask_new_photo": "We asked you for a new photo",
 }
 
 ACCEPT_REASONS: dict[str, str] = {

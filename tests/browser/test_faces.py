@@ -17,7 +17,7 @@ def begin(visitor: Visitor, name: str) -> str:
     return email
 
 
-def test_one_face_is_found_framed_and_enough(visitor: Visitor) -> None:
+def test_one_face_is_found_framed_and_enough_and_another_photo_is_added_later(visitor: Visitor) -> None:
     page = visitor.page
     email = begin(visitor, "oneface")
     expect(page.get_by_role("link", name="Continue")).to_have_count(0)
@@ -28,6 +28,21 @@ def test_one_face_is_found_framed_and_enough(visitor: Visitor) -> None:
     expect(page.locator("dl.answers")).to_contain_text("We can use the face in 1 of 1.")
     visitor.send_request()
     visitor.open_status(email)
+    status = page.url
+    page.get_by_role("button", name="Add a photo").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Add photos of your face")
+    visitor.upload(picture("biden.jpg"))
+    expect(page.locator("#stranger")).to_contain_text("This does not seem to be the person")
+    page.get_by_role("button", name="Remove photo 1").click()
+    visitor.upload(picture("obama.jpg"))
+    expect(page.locator(".photo-card")).to_contain_text("We see one face.")
+    expect(page.locator("#stranger")).to_have_count(0)
+    page.get_by_role("link", name="Continue").click()
+    expect(page.locator("dl.answers")).to_contain_text("You agreed, and it holds for these photos too")
+    page.get_by_role("button", name="Add these photos").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your photos have been added")
+    page.goto(status)
+    expect(page.get_by_text("You have added 1 photo since you sent your request.")).to_be_visible()
     page.get_by_role("link", name="Withdraw this request").click()
     page.get_by_role("button", name="Withdraw my request").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("You have withdrawn your request")

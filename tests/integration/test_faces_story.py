@@ -46,6 +46,16 @@ def test_two_photos_opt_a_person_out_and_a_third_is_excluded_while_a_stranger_is
     [match] = verdicts["both"]["matches"]
     assert match["box"][0] >= 600
 
+    # A photo that comes later waits for a reviewer; whatever they decide, the two before it stay in force.
+    case, reviewer = Reviewer(running, "ben").find(number), Reviewer(running, "ben")
+    for action, photos in (("reject", 2), ("accept", 3)):
+        assert "We see one face." in person.add_photo(third)
+        assert "A person looks at what you added" in person.status()
+        assert "Added later" in reviewer.case(case)
+        expect(reviewer.decide_added(case, action), 200, f"the photo that was added: {action}")
+        assert f'Photos <span class="count">{photos}</span>' in reviewer.case(case)
+        assert crawler.verdict(third, ELSEWHERE)["verdict"] == "exclude"
+
     person.withdraw()
     assert crawler.verdict(third, ELSEWHERE)["verdict"] == "allow"
     assert crawler.verdict(stranger, ELSEWHERE)["verdict"] == "allow"

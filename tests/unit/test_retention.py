@@ -16,7 +16,7 @@ from optout.errors import RequestNotFound
 from optout.exclusions.log import ExclusionLog
 from optout.requests import Answers, Kind, OptOutRequest, Photo, Status, Step
 from optout.retention import SWEEP_SECONDS, Swept, sweep
-from optout.store import Photos, Requests
+from optout.store import LetterKey, Photos, Requests
 from tests.storage import storage
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -182,3 +182,18 @@ def test_a_sweep_ends_in_time_and_the_next_one_goes_on(kept: Kept) -> None:
     cut = sweep(kept.requests, kept.photos, NOW + timedelta(days=2), clock=lambda: next(ticks))
     assert cut == Swept(drafts=1)
     assert kept.sweep(timedelta(days=2)) == Swept(drafts=2)
+
+
+def test_a_message_id_is_kept_for_ninety_days_and_the_letter_itself_longer(kept: Kept) -> None:
+    key = LetterKey(kept.pending().id, 3)
+    kept.requests.letter_sent(key, "id-of-ses", NOW)
+
+    def letter() -> dict[str, Any]:
+        return kept.requests._items(key.request_id, "letter#")[0]
+
+    kept.sweep(deadlines.MESSAGE_IDS_KEPT - SOON)
+    assert letter()["message_id"] == "id-of-ses"
+    kept.sweep(deadlines.MESSAGE_IDS_KEPT)
+    assert "message_id" not in letter()
+    assert letter()["sent_at"]
+    assert kept.requests.message_ids_over(NOW + deadlines.CASE_KEPT) == []

@@ -180,6 +180,9 @@ def test_a_decision_on_a_case_that_was_not_seen_as_it_is_is_not_recorded(request
     answer = call("POST", f"/requests/{case.id}/decision", decision(case, version=case.version + 1))
     assert answer.status == 409
     assert "has changed since you opened it" in answer.body
+    assert "Show the case as it is now" in answer.body
+    program = call("POST", f"/requests/{case.id}/decision", decision(case, version=9), accept="application/json")
+    assert program.json["error"] == "state_conflict"
     assert again(requests, case) == case
 
 

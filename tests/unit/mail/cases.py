@@ -30,7 +30,9 @@ STEPS: dict[Letter, tuple[Step, ...]] = {
     Letter.WITHDRAWN: (Step.WITHDRAW,),
     Letter.REVOKED: (Step.REVOKE,),
 }
-ALL = [
+# A new photo is asked for where a face was accepted, by a change of the model and no step.
+ASKED = (Kind.FACE, Letter.NEW_PHOTO, Step.ACCEPT, None)
+ALL = [ASKED] + [
     (kind, letter, step, reason)
     for kind in Kind
     for letter, steps in STEPS.items()
@@ -62,6 +64,8 @@ def due_letter(kind: Kind, letter: Letter, step: Step, reason: str | None, *, an
         request = replace(
             request, status=Status.REVOKED, decision=accepted, revocation=Revocation(reason, TEXT, "bo", NOW)
         )
+    elif letter is Letter.NEW_PHOTO:
+        request = replace(request, status=Status.ACCEPTED, decision=accepted, new_photo_asked_at=NOW)
     elif letter is Letter.WITHDRAWN:
         request = replace(request, status=Status.WITHDRAWN, decision=accepted, withdrawn_at=NOW)
     elif reason is not None:

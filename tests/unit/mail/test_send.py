@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from email import policy
 from email.parser import BytesParser
 from html.parser import HTMLParser
@@ -13,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optout import links, settings
+from optout import deadlines, links, settings
 from optout.errors import AddressUnusable
 from optout.mail.send import Message, _mailbox, overtaken, render, send, status_url
 from optout.requests import Kind, Letter, Status, Step
 from optout.store import DueLetter
 from optout.web import wording
 from tests.storage import storage
-from tests.unit.mail.cases import ALL, ANSWERS, NOW, TEXT, due_letter
+from tests.unit.mail.cases import ALL, ANSWERS, ASKED, NOW, TEXT, due_letter
 
 STATUS_URL = "https://optout.example.org/status/token"
 MESSAGE = Message("letter-1", "Subject", "Text", "<p>Text</p>")
@@ -67,6 +68,8 @@ def test_every_letter_says_what_it_must_in_text_and_in_html(
         must += ["out-of-court dispute settlement body", "It costs nothing"]
     if letter is Letter.ACCEPTED:
         must += ["In force since 24 November 2026, 09:30 UTC", "Other websites", "A person made this decision"]
+    if letter is Letter.NEW_PHOTO:
+        must += ["we need a new photo of your face", "Add a photo", "you can also withdraw"]
     if letter is Letter.REJECTED:
         must += ["not made by automated means"]
     for sentence in must:
@@ -135,6 +138,26 @@ def test_an_acceptance_that_leaves_late_does_not_say_that_it_is_in_force() -> No
         for words in (late.text, late.html):
             assert "In force since" not in words
             assert "no longer in force" in words
+
+
+@pytest.mark.parametrize(("letter", "step"), [(Letter.REJECTED, Step.REJECT), (Letter.REVOKED, Step.REVOKE)])
+def test_a_letter_that_is_sent_again_names_the_same_last_day_for_an_appeal(letter: Letter, step: Step) -> None:
+    due = due_letter(Kind.FACE, letter, step, "other")
+    later = render(
+        due, NOW + timedelta(days=30), engine="Lens Search", support="help@example.org", status_url=STATUS_URL
+    )
+    assert later == written(due)
+    assert deadlines.appeal_until(due.request) == NOW + deadlines.APPEAL_WINDOW
+
+
+@pytest.mark.parametrize(
+    "since",
+    [{"new_photo_asked_at": None}, {"added": ("ticket",)}, {"status": Status.WITHDRAWN}, {"status": Status.REVOKED}],
+)
+def test_a_new_photo_is_not_asked_for_when_it_has_come_or_the_case_is_over(since: dict[str, Any]) -> None:
+    due = due_letter(*ASKED)
+    assert not overtaken(due)
+    assert overtaken(replace(due, request=replace(due.request, **since)))
 
 
 def test_a_refusal_is_overtaken_by_an_appeal() -> None:

@@ -14,7 +14,7 @@ from optout.decisions import REASONS
 from optout.fingerprint.faces import FaceProblem
 from optout.fingerprint.image import MAX_BYTES, MAX_PIXELS, PHOTO_PROBLEMS
 from optout.requests import MAX_LINKS, MAX_PHOTOS, Kind, Status, Step
-from optout.web import forms, wording
+from optout.web import console, forms, wording
 
 EVERYTHING = [
     sentence
@@ -47,7 +47,8 @@ def test_every_reason_has_a_sentence(step: Step, code: StrEnum) -> None:
 def test_every_kind_status_and_step_has_words() -> None:
     assert set(wording.KINDS) == set(wording.COVERS) == set(Kind)
     assert set(wording.STATUSES) == set(wording.STATUS_SENTENCES) == set(Status)
-    assert set(wording.TIMELINE) == set(Step)
+    assert set(wording.TIMELINE) >= set(Step)
+    assert set(wording.TIMELINE) <= set(console.EVENTS)
     assert wording.label(Kind.FACE) == "My face"
     assert wording.label(Status.PENDING) == "Waiting for our decision"
 
