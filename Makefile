@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo reset redrive build deploy test lint types unit integration browser contracts fuzz load chromium
+.PHONY: help run demo reset redrive build deploy test lint types unit integration browser contracts fuzz load copies chromium
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -63,6 +63,9 @@ fuzz: .venv/test.stamp ## 100,000 mutated pictures, and as many bodies through e
 
 load: .venv/test.stamp ## 200 visitors through the whole form and 50 crawler batches at the same time
 	$(BIN)/python -m bench.load
+
+copies: .venv/test.stamp ## recall of edited copies, beside three peers: make copies FOLDER=... (a quarter of an hour)
+	$(BIN)/python -m bench.copies "$(FOLDER)"
 
 # ---------------------------------------------------------------- set-up, done once and again when a list changes
 

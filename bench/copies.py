@@ -4,7 +4,8 @@
     python -m bench.copies FOLDER --grow 1000 10000   the same search among more enrolled pictures
 
 FOLDER holds pictures, in folders or not; a tenth of them is never enrolled: these fill collages and are asked as
-strangers. `pip install pdqhash imagehash` puts two peers into the same run. Results: docs/accuracy.md.
+strangers. Peers (`threatexchange`, `pdqhash`, `imagehash`) are asked in the same run, in an environment that this
+script makes. `--from` leaves out pictures that thresholds were chosen by. Results: docs/accuracy.md.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ import dataclasses
 import hashlib
 import io
 import itertools
+import json
 import math
 import platform
 import resource
+import struct
+import subprocess
 import sys
 import time
+import venv
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -41,6 +46,8 @@ from optout.fingerprint.views import Views
 
 LONGEST_SIDE = 800
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
+PEERS = Path(__file__).parents[1] / ".local" / "copies-peers"
+PEER_PACKAGES = ("threatexchange==1.2.17", "pdqhash==0.2.8", "imagehash==4.3.2", "numpy==2.4.6", "pillow")
 PHASH_BITS = 10  # of 64: what users of imagehash commonly take
 T = TypeVar("T")
 
@@ -48,6 +55,10 @@ T = TypeVar("T")
 def bar(items: Sequence[T], label: str) -> Iterator[T]:
     """The items, with a bar on stderr that says how many are done and how long the rest takes."""
     start = time.monotonic()
+    if not sys.stderr.isatty():
+        print(label, file=sys.stderr)
+        yield from items
+        return
     for done, item in enumerate(items):
         yield item
         part = (done + 1) / len(items)
@@ -130,43 +141,62 @@ class Hashes(Cascade):
         return {match.exclusion_id: "exclude" for match in self.list.check(seen).matches}
 
 
+class Hashing:
+    """The process that computes the peers' hashes: of what was asked last they are remembered."""
+
+    def __init__(self) -> None:
+        if not (PEERS / "made").exists():
+            venv.create(PEERS, with_pip=True, clear=True)
+            pip = [str(PEERS / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, *PEER_PACKAGES], check=True)  # noqa: S603
+            (PEERS / "made").touch()
+        command = [str(PEERS / "bin" / "python"), str(Path(__file__).with_name("hashes.py"))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        self._asked, self._answered = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+        self._last: tuple[bytes, dict[str, tuple[str, float]]] = b"", {}
+
+    def of(self, data: bytes) -> dict[str, tuple[str, float]]:
+        """By project: the hash in hex and the milliseconds it took."""
+        if data != self._last[0]:
+            self._asked.write(struct.pack("<I", len(data)) + data)
+            self._asked.flush()
+            self._last = data, json.loads(self._answered.readline())
+        return self._last[1]
+
+    def end(self) -> None:
+        """Stop the process."""
+        self._process.communicate()
+
+
 class Peer:
     """One hash a picture, and how many bits may differ."""
 
-    def __init__(self, name: str, hash_of: Callable[[Image.Image], Any], bits: int) -> None:
-        self.name, self._hash_of, self._bits = name, hash_of, bits
+    def __init__(self, name: str, hashing: Hashing, project: str, bits: int) -> None:
+        self.name, self._hashing, self._project, self._bits = name, hashing, project, bits
+        self.milliseconds: list[float] = []
         self._names: list[str] = []
-        self._codes: list[Any] = []
+        self._codes: list[int] = []
 
     def enrol(self, name: str, data: bytes) -> None:
-        self._names.append(name)
-        self._codes.append(self._hash_of(Image.open(io.BytesIO(data)).convert("RGB")))
+        code, _ = self._hashing.of(data)[self._project]
+        if code:
+            self._names.append(name)
+            self._codes.append(int(code, 16))
 
     def ask(self, data: bytes) -> dict[str, str]:
-        code = self._hash_of(Image.open(io.BytesIO(data)).convert("RGB"))
-        different = (np.array(self._codes) != code).sum(axis=1)
-        return {self._names[index]: "exclude" for index in np.flatnonzero(different <= self._bits)}
+        code, taken = self._hashing.of(data)[self._project]
+        self.milliseconds.append(taken)
+        near = [] if not code else [(one ^ int(code, 16)).bit_count() <= self._bits for one in self._codes]
+        return {name: "exclude" for name, found in zip(self._names, near, strict=False) if found}
 
 
-def peers() -> list[Peer]:
-    """The peers that are installed; PDQ at 31 bits is what `threatexchange` and HMA match by."""
-    found = []
-    try:
-        import pdqhash
-
-        found.append(Peer("PDQ <= 31 (pdqhash)", lambda image: pdqhash.compute(np.asarray(image))[0], 31))
-    except ImportError:
-        own = Peer(
-            "PDQ <= 31", lambda image: np.unpackbits(np.frombuffer(pdq_hashes(np.asarray(image))[0][0], np.uint8)), 31
-        )
-        found.append(own)
-    try:
-        import imagehash
-
-        found.append(Peer(f"pHash <= {PHASH_BITS}", lambda image: imagehash.phash(image).hash.ravel(), PHASH_BITS))
-    except ImportError:
-        print("imagehash is not installed: its pHash is left out.", file=sys.stderr)
-    return found
+def peers(hashing: Hashing) -> list[Peer]:
+    """What others match by: HMA and `threatexchange` as they come, the bare hash, and the other common one."""
+    return [
+        Peer("threatexchange", hashing, "threatexchange", 31),
+        Peer("PDQ <= 31 (pdqhash)", hashing, "pdqhash", 31),
+        Peer(f"pHash <= {PHASH_BITS}", hashing, "imagehash", PHASH_BITS),
+    ]
 
 
 # --- the runs ---------------------------------------------------------------------------------------------------------
@@ -182,14 +212,14 @@ class Outcome:
     seconds: float = 0.0
 
 
-def recall(pictures: Pictures, queries: int, methods: Sequence[Any]) -> dict[str, Outcome]:
+def recall(pictures: Pictures, first: int, queries: int, methods: Sequence[Any]) -> dict[str, Outcome]:
     """Ask every method for every edit of so many enrolled pictures, and for all strangers."""
     for name, image in bar(list(pictures.enrolled.items()), "enrolling"):
         data = edits.encoded(image, quality=95)
         for method in methods:
             method.enrol(name, data)
     outcomes = {method.name: Outcome() for method in methods}
-    asked = list(pictures.enrolled.items())[:queries]
+    asked = list(pictures.enrolled.items())[first : first + queries]
     fillers = list(pictures.strangers.values())[:25]
     for (name, image), edit in bar(list(itertools.product(asked, edits.EDITS)), "asking for copies"):
         data = edits.apply(edit, image, name, fillers)
@@ -197,7 +227,8 @@ def recall(pictures: Pictures, queries: int, methods: Sequence[Any]) -> dict[str
             outcome = outcomes[method.name]
             started = time.process_time()
             found = method.ask(data)
-            outcome.seconds += time.process_time() - started
+            taken = method.milliseconds[-1] / 1e3 if isinstance(method, Peer) else time.process_time() - started
+            outcome.seconds += taken
             outcome.excluded[edit] += found.get(name, "").startswith("exclude")
             outcome.reviewed[edit] += found.get(name, "").startswith("review")
             outcome.false += [
@@ -363,20 +394,22 @@ def table(outcomes: dict[str, Outcome], queries: int) -> list[str]:
 def plot(outcomes: dict[str, Outcome], queries: int, path: Path) -> None:
     """Recall by group as bars, a colour for each method, whiskers for the 95 % interval."""
     groups = edits.groups()
-    colours = ["#1d70b8", "#b1b4b6", "#d4351c", "#f47738"]
+    colours = ["#1d70b8", "#b1b4b6", "#d4351c", "#f47738", "#85994b"]
     row, left, width = 22 * len(outcomes) // 2 + 12, 150, 620
     image = Image.new("RGB", (left + width + 60, 50 + row * len(groups) + 20), "white")
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(size=13)
+    at = 8.0
     for index, name in enumerate(outcomes):
-        draw.rectangle((left + index * 170, 12, left + index * 170 + 12, 24), fill=colours[index])
-        draw.text((left + index * 170 + 18, 10), name, font=font, fill="black")
+        draw.rectangle((at, 12, at + 12, 24), fill=colours[index])
+        draw.text((at + 18, 10), name, font=font, fill="black")
+        at += 18 + font.getlength(name) + 26
     for part in range(0, 101, 20):
         x = left + width * part / 100
         draw.line((x, 40, x, image.height - 20), fill="#e0e0e0")
         draw.text((x - 8, image.height - 18), f"{part}", font=font, fill="black")
-    for at, (group, members) in enumerate(groups.items()):
-        y = 46 + at * row
+    for number, (group, members) in enumerate(groups.items()):
+        y = 46 + number * row
         draw.text((8, y + row / 2 - 14), group, font=font, fill="black")
         for index, outcome in enumerate(outcomes.values()):
             hits, count = sum(outcome.excluded[edit] for edit in members), len(members) * queries
@@ -394,9 +427,12 @@ def main() -> None:
     parser.add_argument("--templates", type=int, default=20, help="pictures put under each template")
     parser.add_argument("--grow", type=int, nargs="+", metavar="N", help="measure the search among N enrolled pictures")
     parser.add_argument("--plot", type=Path, default=Path("copies.png"))
+    parser.add_argument("--from", dest="first", type=int, default=0, help="leave out so many enrolled pictures")
     options = parser.parse_args()
     pictures = Pictures.of(options.folder)
-    queries = min(options.queries, len(pictures.enrolled))
+    queries = min(options.queries, len(pictures.enrolled) - options.first)
+    if queries < 1:
+        raise SystemExit(f"Of {len(pictures.enrolled)} enrolled pictures none is left to ask for.")
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, Python {platform.python_version()}; "
         f"{len(pictures.enrolled)} pictures enrolled, {len(pictures.strangers)} strangers\n"
@@ -404,8 +440,9 @@ def main() -> None:
     if options.grow:
         print("\n".join(grow(pictures, options.grow, queries)))
         return
-    cascade = Cascade()
-    outcomes = recall(pictures, queries, [cascade, Hashes(), *peers()])
+    cascade, hashing = Cascade(), Hashing()
+    outcomes = recall(pictures, options.first, queries, [cascade, Hashes(), *peers(hashing)])
+    hashing.end()
     print("\n".join(table(outcomes, queries)))
     pairs = queries * len(edits.EDITS) * (len(pictures.enrolled) - 1) + len(pictures.strangers) * len(pictures.enrolled)
     print(f"\nFalse matches in {pairs:,} pairs, and the most there may be (95 %):")
