@@ -405,9 +405,8 @@ class _Signals:
                 needs_code = by_code and self.code is None and not (self.fingerprint.plain and self.current)
                 # A picture with clearly more structure is none of those that are listed by their bytes for lack of it.
                 structured = self.code is not None and (self.fingerprint.quality or 0) >= STRUCTURED_QUALITY
-                needs_bytes = (
-                    (by_bytes or self.fingerprint.plain) and not structured and self.fingerprint.sha256 is None
-                )
+                unknown_bytes = self.fingerprint.sha256 is None or self.fingerprint.rendition
+                needs_bytes = (by_bytes or self.fingerprint.plain) and not structured and unknown_bytes
                 return ("sha256",) * needs_bytes + ("pdq",) * needs_code
             case Scope.FACE:
                 return () if self.faces is not None or not any(len(shelf.faces) for shelf in shelves) else ("faces",)

@@ -45,7 +45,8 @@ class Fingerprint:
     `sha256` (hex) is of the bytes as published. `pdq` is 32 bytes with `quality` 0-100; `dihedral` holds the hashes of
     all eight orientations, the picture's own first, and is empty when only the hash itself was given. `width` and
     `height` are the upright picture's. `views` holds small pixels to find cropped, framed and pasted copies by; None
-    when only signals were given.
+    when only signals were given. `rendition` says that the bytes may be those of a smaller copy: a listed file is known
+    by `sha256` all the same, but that they are none of those says nothing about the original.
     """
 
     sha256: str | None = None
@@ -57,6 +58,7 @@ class Fingerprint:
     height: int | None = None
     version: str = FINGERPRINT_VERSION
     views: Views | None = field(default=None, repr=False)
+    rendition: bool = False
 
     @property
     def plain(self) -> bool:

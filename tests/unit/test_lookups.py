@@ -283,6 +283,55 @@ def test_a_picture_that_the_detector_fails_on_is_invalid_and_spoils_no_other(mon
     assert fine.verdict == "exclude"
 
 
+@pytest.mark.parametrize("failing", [RuntimeError, RequestInvalid])
+def test_an_item_that_the_search_fails_on_is_invalid_and_spoils_no_other(
+    failing: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ExclusionList.check_many
+
+    def fail(self: ExclusionList, items: Any, **asked: Any) -> Any:
+        items = list(items)
+        if any(url == OTHER_LINK for _, url in items):
+            raise failing({"url": "no"})
+        return real(self, items, **asked)
+
+    monkeypatch.setattr(ExclusionList, "check_many", fail)
+    first, broken, last = asked({"id": "a", "url": LINK}, {"id": "b", "url": OTHER_LINK}, {"id": "c", "url": LINK})
+    assert broken.reason == ("url:no" if failing is RequestInvalid else "item:not_examined")
+    assert (first.verdict, broken.verdict, last.verdict) == ("exclude", "invalid", "exclude")
+
+
+@given(st.lists(st.sampled_from(["excluded", "other", "person", "plain", "broken"]), max_size=8), st.integers(1, 4))
+def test_many_items_are_answered_as_each_alone(kinds: list[str], size: int) -> None:
+    signals: dict[str, dict[str, Any]] = {
+        "excluded": {"sha256": EXCLUDED.sha256},
+        "other": OTHER_SIGNALS,
+        "person": OTHER_SIGNALS | {"faces": [b64(vector(1)), b64(vector(9))]},
+        "plain": {"pdq": "0" * 64, "pdq_quality": 0},
+        "broken": {"pdq": "x"},
+    }
+    items = [{"id": str(place), **signals[kind]} for place, kind in enumerate(kinds)]
+    alone = [asked(item)[0] for item in items]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("optout.lookups.CHUNK", size)
+        assert asked(*items) == alone
+
+
+def test_an_answer_about_the_bytes_that_were_sent_holds_when_the_original_is_not_named() -> None:
+    exclusions = ExclusionList(reviews_per_day=1e5)
+    exclusions.add(FaceExclusion("person", (vector(1),), FACE_MODEL, State.ACCEPTED))
+    seen = np.frombuffer(vector(1), dtype="<f4")
+    away = np.frombuffer(vector(2), dtype="<f4")
+    away = (away - (away @ seen) * seen) / np.linalg.norm(away - (away @ seen) * seen)
+    doubtful = b64((0.44 * seen + np.sqrt(1 - 0.44**2) * away).astype("<f4").tobytes())
+    item = {"picture": b64(picture(2)), "faces": [doubtful], "faces_model": FACE_MODEL}
+    assert verdict(exclusions=exclusions, **item).verdict == "review"
+    exclusions.remember("person", OTHER.sha256 or "", same=False)
+    assert verdict(exclusions=exclusions, **item).verdict == "allow"
+    exclusions.remember("person", OTHER.sha256 or "", same=True)
+    assert verdict(exclusions=exclusions, **item).verdict == "exclude"
+
+
 # ---- the whole
 
 
