@@ -256,6 +256,38 @@ def several_ways(
     return {way: (np.concatenate(genuine), np.concatenate(others)) for way, (genuine, others) in scores.items()}
 
 
+def corroborated(found: Labelled) -> None:
+    """Whether two photos of a person that are both a little like a face say more than their mean does: of those whose
+    mean is in a review band, how many have both photos above its lower end, listed people and strangers."""
+    by_person = group(found.people)
+    people = [person for person, places in by_person.items() if len(places) > 2]
+    rng = np.random.default_rng(0)
+    means: tuple[list[Vectors], list[Vectors]] = ([], [])
+    lesser: tuple[list[Vectors], list[Vectors]] = ([], [])
+    for _ in range(8):
+        for person in people:
+            shuffled = rng.permutation(by_person[person])
+            listed, probes = found.vectors[shuffled[:2]], shuffled[2:]
+            stranger = np.ones(len(found.vectors), dtype=bool)
+            stranger[by_person[person]] = False
+            mean = found.vectors @ (listed.sum(axis=0) / np.linalg.norm(listed.sum(axis=0)))
+            single = (found.vectors @ listed.T).min(axis=1)
+            for who, places in enumerate((probes, stranger)):
+                means[who].append(mean[places])
+                lesser[who].append(single[places])
+    (own, others), (own_lesser, others_lesser) = (tuple(map(np.concatenate, each)) for each in (means, lesser))
+    ranked = np.sort(others)
+    rows = []
+    for low, high in ((1e-3, 1e-4), (1e-3, 1e-5), (1e-4, 1e-5)):
+        start, end = (float(ranked[-int(share * len(ranked)) - 1]) for share in (low, high))
+        row: list[object] = [f"{start:.3f} to {end:.3f} ({low:.0e} to {high:.0e})"]
+        for mean, single in ((own, own_lesser), (others, others_lesser)):
+            band = (mean >= start) & (mean < end)
+            row += [int(band.sum()), rate(float((single[band] >= start).mean())) if band.any() else "-"]
+        rows.append(row)
+    table(("band of the mean", "theirs in it", "both photos", "strangers' in it", "both photos"), rows)
+
+
 # --- what spoils a photo ----------------------------------------------------------------------------------------------
 
 
@@ -418,6 +450,7 @@ def main() -> None:
     pairs(found, options.plots)
     growth(found, options.plots)
     several(found, options.plots)
+    corroborated(found)
     if options.robust:
         robustness(found, options.robust)
     speed(found)
