@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -36,6 +37,8 @@ from local.place import REGION
 from local.running import Running
 from optout import openapi
 from optout.openapi import OPERATIONS, Access, Operation
+from optout.reviews import Doubt, Sign
+from optout.store import Requests
 from tests.pictures import picture
 
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "8"))
@@ -95,7 +98,8 @@ def photo() -> bytes:
 
 @pytest.fixture(scope="module")
 def api(embedded_aws: EmbeddedAws) -> Api:
-    """The API with two drafts, one ready to be sent, and three cases in its store: to decide, accepted, withdrawn."""
+    """The API with two drafts, one ready to be sent, and three cases in its store: to decide, accepted, withdrawn;
+    two possible copies wait for an answer."""
     running = embedded_aws.running
     anna = Reviewer(running, "anna")
 
@@ -112,6 +116,12 @@ def api(embedded_aws: EmbeddedAws) -> Api:
     ]
     anna.accept(numbers[1])
     withdrawn.withdraw()
+    store = Requests(running.outputs["RequestsTable"], None, running.client("dynamodb"))
+    [excluded] = store.get(anna.find(numbers[1]), datetime.now(UTC)).exclusions
+    doubted = ["ab" * 32, "cd" * 32]
+    for sha256 in doubted:
+        doubt = Doubt(sha256, excluded, "https://contracts.example/found.jpg", (Sign("picture", 0.6, 0.7),))
+        assert store.add_review(doubt, datetime.now(UTC))
     tickets = running.client("dynamodb").scan(TableName=running.outputs["RequestsTable"])["Items"]
     return Api(
         running,
@@ -120,6 +130,8 @@ def api(embedded_aws: EmbeddedAws) -> Api:
             "id": [anna.find(number) for number in numbers],
             "token": [each.status_link().removeprefix("/status/") for each in (pending, accepted, withdrawn)],
             "ticket": [item["sk"]["S"].partition("#")[2] for item in tickets if item["sk"]["S"].startswith("photo#")],
+            "sha256": doubted,
+            "exclusion": [excluded],
             "file": ["site.css", "console.js", "icon.svg", "htmx.min.js"],
         },
         running.id_token("anna"),

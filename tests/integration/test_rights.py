@@ -112,7 +112,15 @@ class Callers:
         return sent | ({"Authorization": self.tokens[identity]} if identity in self.tokens else {})
 
     def status(self, identity: str, operation: Operation) -> int:
-        path = operation.path.format(draft="A" * 22, ticket="B" * 22, id="C" * 22, token="no-token", file="site.css")
+        path = operation.path.format(
+            draft="A" * 22,
+            ticket="B" * 22,
+            id="C" * 22,
+            token="no-token",
+            file="site.css",
+            sha256="0" * 64,
+            exclusion="e",
+        )
         body = b'{"items": []}' if operation.method == "POST" else b""
         headers = self.headers(identity, operation.method, path, body)
         return self.http.request(operation.method, path, content=body, headers=headers).status_code
