@@ -21,8 +21,8 @@ from optout.fingerprint.faces import find_faces
 from optout.requests import Kind
 from optout.store import MAX_UPLOAD_BYTES
 
-# Long side, short side, JPEG quality and strength of the noise: the usual photo of 12 million pixels, the same as large
-# as it gets, and one of 48 million pixels that is just below the upload's limit.
+# Long side, short side, JPEG quality and strength of the noise: the usual photo of 12 million pixels, the same hardly
+# compressed, and one of 49 million pixels.
 PHONES = ((4032, 3024, 88, 6.0), (4032, 3024, 98, 12.0), (8064, 6048, 85, 6.0))
 
 
