@@ -221,3 +221,20 @@ def test_the_hash_that_matched_says_how_the_picture_is_turned(turn: Image.Transp
     assert likeness.agreement > 0.9
     other = shown_whole(seen.views.grey, (0, 0, width, height), (orientation + 2) % 4, enrolled)
     assert other is None or other.agreement < SURE_AGREEMENT
+
+
+def test_a_suspended_picture_keeps_its_corners_and_the_same_again_changes_nothing() -> None:
+    seen = of(photo("coffee.png"), 95)
+    assert seen.sha256 is not None
+    entry = ImageExclusion("case", seen.sha256, seen.codes, State.ACCEPTED, seen.keypoints)
+    excluded = ExclusionList()
+    for _ in range(2):
+        excluded.add(entry)
+    excluded.suspend("case")
+    cropped = half(photo("coffee.png"))
+    verdict = excluded.check(of(cropped))
+    assert (str(verdict.verdict), str(verdict.reason)) == ("defer", "suspended")
+    excluded.resume("case")
+    assert signals(excluded.check(of(cropped))) == {"case": "picture"}
+    excluded.remove("case")
+    assert str(excluded.check(of(cropped)).verdict) == "allow"
