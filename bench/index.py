@@ -164,7 +164,7 @@ def _ours(codes: Codes, engine: str = "kernel") -> Answer:
 
     _engine(engine)
     index = HammingIndex.build(codes)
-    return lambda queries: set(np.flatnonzero(index.any_match(queries) >= 0).tolist())
+    return lambda queries: set((index.any_match(queries) >= 0).nonzero()[0].tolist())
 
 
 def _threatexchange(codes: Codes) -> Answer:

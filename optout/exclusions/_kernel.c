@@ -225,8 +225,14 @@ FAST void look_around(const Index *index, Search *search, i64 query, const Crowd
       for (; most; most--)
         for (i64 i = 0; i < some; i++) left[i] &= left[i] - 1;
     }
-    for (i64 i = 0; i < some && !over(search, query); i++)
-      if (counted || !left[i]) measure(index, search, query, crowd->rows[place + i]);
+    for (i64 i = 0; i < some && !over(search, query); i++) {
+      if (!counted && left[i]) continue;
+      /* All bits are counted here, in order, before a code is read somewhere in memory. */
+      i64 more = 0;
+      for (int n = 0; n < 8; n++) more += __builtin_popcount(crowd->parts[n * crowd->members + place + i] & others[n]);
+      if (2 * more <= crowd->distances[place + i] + radius - away)
+        measure(index, search, query, crowd->rows[place + i]);
+    }
     place += some;
   }
 }

@@ -132,6 +132,7 @@ class HammingIndex:
     _count: int
     _base_count: int  # live rows when the base was made
     _view: kernel.View | None  # of the arrays as they are, for the kernel
+    _probes: dict[int, kernel.Probes]  # for each radius, as long as no code was added
 
     def __init__(self) -> None:
         self._rebase(np.zeros((0, 4), dtype=np.uint64), np.zeros(0, dtype=bool), None)
@@ -213,7 +214,7 @@ class HammingIndex:
         self._added = _with_room(self._added, self._end - len(self._base))
         # Lists may still name these rows for codes removed before. That does no harm: what is measured is these codes.
         self._added[rows - len(self._base)] = words
-        self._view = None
+        self._view, self._probes = None, {}
         self._live[rows] = True
         self._count += len(rows)
         if self._lists is not None:
@@ -276,7 +277,11 @@ class HammingIndex:
         return self._view
 
     def _probed(self, radius: int) -> kernel.Probes:
-        return _probes(radius if self._lists is not None and self._lists.pay(radius, self._count) else -1)
+        found = self._probes.get(radius)
+        if found is None:
+            worth = self._lists is not None and self._lists.pay(radius, self._count)
+            found = self._probes[radius] = _probes(radius if worth else -1)
+        return found
 
     def _hits(self, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Measured]:
         """What is within the radius, maybe more than once; of no more interest are queries that have a `witness`."""
@@ -337,7 +342,7 @@ class HammingIndex:
     def _rebase(self, words: Words, live: NDArray[np.bool_], lists: _Lists | None) -> None:
         """Start anew on this base, with nothing added to it."""
         self._base, self._lists = words, lists
-        self._view = None
+        self._view, self._probes = None, {}
         self._added = np.zeros((_FIRST_ROWS, 4), dtype=np.uint64)
         self._live = live
         self._end = len(words)
