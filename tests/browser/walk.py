@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from playwright.sync_api import expect
 
 from local.actors import Requester, Reviewer
+from optout.reviews import Doubt, Sign
+from optout.store import Requests
 from tests.browser.visitor import Visitor
 from tests.pictures import beside, picture
 
@@ -89,6 +92,13 @@ def console_pages(anna: Visitor, ben: Visitor, email: str) -> Iterator[tuple[Vis
     anna.page.get_by_role("link", name="On the exclusion list").click()
     expect(anna.page.get_by_role("heading", level=1)).to_contain_text("On the exclusion list")
     yield anna, "console-exclusions"
+    store = Requests(anna.running.outputs["RequestsTable"], None, anna.running.client("dynamodb"))
+    [excluded] = store.by_number(number, datetime.now(UTC)).exclusions
+    doubt = Doubt("ab" * 32, excluded, "http://localhost:8999/found.jpg", (Sign("face", 0.57, 0.58),))
+    assert store.add_review(doubt, datetime.now(UTC))
+    anna.page.get_by_role("link", name="Possible copies").click()
+    expect(anna.page.get_by_role("article").filter(has_text=number)).to_be_visible()
+    yield anna, "console-possible-copies"
     anna.open_case(number)
     anna.take_step("revoke", "Excludes other people", "It also hits other people.", "Propose to revoke")
     expect(anna.page.get_by_text("Another reviewer must confirm it: you proposed it.")).to_be_visible()
