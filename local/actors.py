@@ -162,6 +162,12 @@ class Requester:
         """The path of the link in the first letter."""
         return status_path(self.letter(1))
 
+    def verify(self) -> None:
+        """Open the first letter's other link, and press the button."""
+        path = verify_path(self.letter(1))
+        expect(self._http.get(path), 200, "the page that verifies the address opens")
+        expect(self._http.post(path), 303, "the address is verified")
+
     def withdraw(self) -> None:
         """Open the link from the letter, and withdraw."""
         path = self.status_link()
@@ -191,9 +197,18 @@ def text_of(letter: EmailMessage) -> str:
 
 def status_path(letter: EmailMessage) -> str:
     """Path of the status link in a letter."""
-    found = re.search(r"https?://\S+/status/[A-Za-z0-9._-]+", text_of(letter))
+    return _path(letter, "status")
+
+
+def verify_path(letter: EmailMessage) -> str:
+    """Path of the link in a letter that verifies the address."""
+    return _path(letter, "verify")
+
+
+def _path(letter: EmailMessage, page: str) -> str:
+    found = re.search(rf"https?://\S+/{page}/[A-Za-z0-9._-]+", text_of(letter))
     if found is None:
-        raise DidNotHold("a letter holds the status link")
+        raise DidNotHold(f"a letter holds the {page} link")
     return urlsplit(found[0]).path
 
 
@@ -211,6 +226,10 @@ class Reviewer:
         if found is None:
             raise DidNotHold("the queue shows the case")
         return found[1]
+
+    def queue(self) -> str:
+        """The cases to decide, as the console shows them."""
+        return expect(self._http.get("/requests", headers=HTML), 200, "the queue opens").text
 
     def case(self, case_id: str) -> str:
         """The case as the console shows it."""

@@ -57,6 +57,10 @@ def a_picture(running: Running, anna: Reviewer, crawler: Crawler) -> None:
     step(f"Ada uploaded her photo straight to S3 and sent request {number}")
     ada.letter(1)
     step("Her confirmation letter with the due date and the status link is in the inbox")
+    must(crawler, photo, "allow", "before her address is verified")
+    ada.verify()
+    must(crawler, photo, "defer", "in the next lookup after she verified her address")
+    step("She verified her address with one button; the next lookup holds the picture back")
     accepted = anna.accept(number)
     result = must(crawler, photo, "exclude", "in the very first lookup after the decision")
     step(

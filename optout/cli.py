@@ -135,6 +135,8 @@ def _add_operators_commands(
     put_back = commands.add_parser("put-back", help="after a restore: copy back the cases that the table has lost")
     put_back.add_argument("--from", dest="source", required=True, metavar="TABLE", help="the restored table")
     put_back.set_defaults(run=_operating(_put_back))
+    release = commands.add_parser("release", help="end what open cases hold back, after Provisional was switched off")
+    release.set_defaults(run=_operating(_release))
     suspend = commands.add_parser("suspend", help="let an exclusion that hits too much hold back instead of exclude")
     suspend.set_defaults(run=_operating(_suspend))
     resume = commands.add_parser("resume", help="let a suspended exclusion exclude again")
@@ -227,6 +229,16 @@ def _put_back(options: argparse.Namespace) -> int:
 
     copied = recovery.put_back(settings.requests_table(), settings.aws("dynamodb"), options.source)
     print(f"{copied} items are back; nothing that was there has changed.")
+    return 0
+
+
+def _release(options: argparse.Namespace) -> int:
+    from optout.store import Requests
+
+    requests, now = Requests.from_settings(), datetime.now(UTC)
+    open_cases = [case.id for case in requests.with_exclusions() if case.hold is not None]
+    released = sum(requests.release(case_id, now) for case_id in open_cases)
+    print(f"{released} open cases no longer hold anything back; they are decided as before.")
     return 0
 
 

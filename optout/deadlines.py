@@ -42,6 +42,10 @@ SUPPRESSED_KEPT = timedelta(days=365)
 # How long a possible copy is kept for a reviewer, and how long it is known who answered: a crawler asks again every
 # day, so what is still met comes back, and what was answered stands in the list and in the case's history.
 REVIEWS_KEPT = timedelta(days=90)
+# The link that verifies an address: long enough for a holiday weekend, and it can be sent again while the case is open.
+VERIFICATION_LINK = timedelta(days=7)
+# How many exclusions hold back for an address, once there are none, and how many began on one day.
+HOLDS_COUNTED = timedelta(days=2)
 # Limitation period of most civil claims in the EU member states; then the case is deleted whole.
 CASE_KEPT = timedelta(days=365 * _at_least("CASE_KEPT_YEARS", 3))
 

@@ -99,8 +99,10 @@ def exclusion_id(request_id: str, scope: Scope, part: str) -> str:
     return hashlib.sha256(f"{request_id}/{scope}/{part}".encode()).hexdigest()[:24]
 
 
-def exclusions_for(request: OptOutRequest, photos: Sequence[Photo], person: str = "person") -> list[Exclusion]:
-    """All exclusions that accepting this case puts on the list.
+def exclusions_for(
+    request: OptOutRequest, photos: Sequence[Photo], state: State = State.ACCEPTED, *, person: str = "person"
+) -> list[Exclusion]:
+    """All exclusions that accepting this case puts on the list; `PENDING`, those that hold it back until then.
 
     A face case excludes one person by the chosen face of each photo; an image case each picture by its SHA-256, its
     eight PDQ codes and its keypoints; a links case each address. `person` names the entry of a face within its case.
@@ -112,23 +114,21 @@ def exclusions_for(request: OptOutRequest, photos: Sequence[Photo], person: str 
         vectors = tuple(face.embedding for face, _ in own if face is not None)
         models = {model for face, model in own if face is not None and model is not None}
         if vectors and len(models) == 1:
-            exclusions.append(
-                FaceExclusion(exclusion_id(request.id, Scope.FACE, person), vectors, models.pop(), State.ACCEPTED)
-            )
+            exclusions.append(FaceExclusion(exclusion_id(request.id, Scope.FACE, person), vectors, models.pop(), state))
     elif request.kind is Kind.IMAGE:
         exclusions += [
             ImageExclusion(
                 exclusion_id(request.id, Scope.IMAGE, photo.ticket),
                 photo.sha256,
                 photo.dihedral,
-                State.ACCEPTED,
+                state,
                 photo.keypoints,
             )
             for photo in photos
         ]
     else:
         exclusions += [
-            LinkExclusion(exclusion_id(request.id, Scope.LINK, digest.hex()), digest, State.ACCEPTED)
+            LinkExclusion(exclusion_id(request.id, Scope.LINK, digest.hex()), digest, state)
             for digest in dict.fromkeys(url_hash(link) for link in request.answers.links)
         ]
     if not exclusions:

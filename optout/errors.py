@@ -10,11 +10,13 @@
     ├── PhotoNotFound          no such photo in this request, or nothing was uploaded
     ├── LinkInvalid            a signed link is forged, of another purpose, or revoked
     │   └── LinkExpired        it was ours, but its time is over
+    │       └── VerificationExpired   the one that verifies an address; it can be sent again
     ├── StateConflict          the request's state does not allow this
     │   ├── AlreadyConfirmed   the draft was confirmed before; it can no longer be changed
     │   ├── AlreadyDecided     another decision stands; says which, by whom and when
     │   ├── TooManyPhotos      a case holds at most five
     │   ├── DraftIncomplete    answers or photos are missing; `.missing` names them
+    │   ├── LetterNotSentAgain the first letter was sent again just now or often enough, or is of no use any more
     │   └── SameReviewer       the second look must be another reviewer's
     ├── AddressUnusable        no letter can be sent to this address
     ├── NothingToExclude       accepting would exclude nothing, so nothing may be promised
@@ -83,8 +85,16 @@ class LinkExpired(LinkInvalid):
     """A signed link was ours, but its time is over."""
 
 
+class VerificationExpired(LinkExpired):
+    """The link that verifies an address is too old; the status page sends a new one."""
+
+
 class StateConflict(OptOutError):
     """The request's present state does not allow what was asked."""
+
+
+class LetterNotSentAgain(StateConflict):
+    """The first letter is not sent again: it was just now, or often enough, or the case needs no verification."""
 
 
 class AlreadyConfirmed(StateConflict):

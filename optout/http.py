@@ -77,6 +77,12 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
     errors.LinkExpired: _Answer(
         410, "link_expired", "This link was ours, but its time is over. Write to us and we will help you."
     ),
+    errors.VerificationExpired: _Answer(
+        410,
+        "verification_expired",
+        "The link that confirms your email address works for 7 days. In the same letter, open your case: there you can "
+        "have the letter sent again, with a fresh link.",
+    ),
     errors.StateConflict: _Answer(
         409, "state_conflict", "This can no longer be done, because the request has moved on in the meantime."
     ),
@@ -85,6 +91,12 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
         "already_confirmed",
         "This request has been sent, so it can no longer be changed here. To add or correct something, answer our "
         "letter.",
+    ),
+    errors.LetterNotSentAgain: _Answer(
+        409,
+        "letter_not_sent_again",
+        "We do not send this letter again now: we did so a few minutes ago or several times already, or the case does "
+        "not need it any more. Look in your spam folder too, or write to us.",
     ),
     errors.AlreadyDecided: _Answer(409, "already_decided", "This request has already been decided."),
     errors.TooManyPhotos: _Answer(

@@ -203,8 +203,9 @@ def put_back(table: str, client: Any, source: str) -> int:
 
 @dataclass
 class Differences:
-    """What the list lacks of the accepted cases (`missing`, their state included), what it holds of cases that are over
-    (`left_over`), and the numbers of cases whose exclusions cannot be made again, because their photos are gone."""
+    """What the list lacks of the accepted cases and of those that hold back (`missing`, their state included), what it
+    holds of cases that are over (`left_over`), and the numbers of cases whose exclusions cannot be made again, because
+    their photos are gone."""
 
     missing: list[Change] = field(default_factory=list)
     left_over: list[Change] = field(default_factory=list)
@@ -221,11 +222,20 @@ def reconcile(requests: Requests, log: ExclusionLog, client: Any, now: datetime,
     head = log.head()
     listed = _in_force(log, head)
     differences = Differences()
+    held: set[str] = set()
     for case in requests.with_exclusions():
         if case.status is Status.ACCEPTED:
             _compare(case, requests, listed, differences)
         elif case.status in {Status.WITHDRAWN, Status.REVOKED}:
             differences.left_over += [Remove(one) for one in case.exclusions if one in listed]
+        elif case.status is Status.PENDING and case.hold is not None:
+            held |= set(case.hold.exclusions)
+            _compare_held(case, requests, listed, differences)
+    # What holds back without an open case would do so for ever: no decision would end it.
+    added = {change.exclusion.exclusion_id for change in differences.missing if isinstance(change, Add)}
+    removed = {change.exclusion_id for change in differences.left_over if isinstance(change, Remove)}
+    pending = [one for one, state in listed.items() if state is State.PENDING]
+    differences.left_over += [Remove(one) for one in pending if one not in held | added | removed]
     changes = [*differences.missing, *differences.left_over]
     for at in range(0, len(changes) if write else 0, _BATCH):
         try:
@@ -279,3 +289,16 @@ def _compare(case: OptOutRequest, requests: Requests, listed: dict[str, State], 
             differences.missing.append(Suspend(one))
         elif state is State.SUSPENDED and not suspended:
             differences.missing.append(Resume(one))
+
+
+def _compare_held(case: OptOutRequest, requests: Requests, listed: dict[str, State], differences: Differences) -> None:
+    """Note what the list lacks of one open case that holds back."""
+    lacking = {one for one in case.hold.exclusions if one not in listed} if case.hold else set()
+    made: list[Exclusion] = []
+    if lacking:
+        with suppress(NothingToExclude):
+            photos = requests.photos(case.id)
+            made = [one for one in exclusions_for(case, photos, State.PENDING) if one.exclusion_id in lacking]
+    differences.missing += [Add(exclusion) for exclusion in made]
+    if len(made) < len(lacking):
+        differences.lost.append(case.number)

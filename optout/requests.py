@@ -9,13 +9,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from optout.errors import DraftIncomplete
 
 MAX_PHOTOS = 5
 MAX_LINKS = 50
+# The first letter, sent again on request: whoever has the status link could else fill a stranger's mailbox. Letters
+# mostly arrive within seconds, and mail servers that greylist let them in within ten minutes.
+MAX_SENT_AGAIN = 3
+SEND_AGAIN_PAUSE = timedelta(minutes=10)
 
 # Letters and digits that survive being read out on a phone: no 0/O, 1/I/L, U/V.
 _NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTWXYZ"
@@ -292,12 +296,34 @@ class MailProblem:
     at: datetime
 
 
+class Unheld(StrEnum):
+    """Why a verified case is not held back: the operator has switched that off, its address or the whole service holds
+    back as much as it may, or there is nothing that could be held back."""
+
+    OFF = "off"
+    ADDRESS = "address"
+    DAY = "day"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Hold:
+    """The exclusions that hold back what an open case asks for: lookups that match them are deferred. Since when, and
+    since which version of the exclusion list."""
+
+    exclusions: tuple[str, ...]
+    since: datetime
+    list_version: str
+
+
 @dataclass(frozen=True)
 class OptOutRequest:
     """One case. `id` is unguessable and is the key to the draft's pages; `number` is what people quote in letters.
 
     `version` counts the writes and is in the condition of each one. `link_version` revokes all mailed links when it
     rises. `exclusions` are the ids that an acceptance put on the list, `suspensions` those of them that hold back only.
+    `verified_at` is when somebody who reads the address pressed the button; from then on an open case has either a
+    `hold`, or `unheld` says why not. `sent_again` are the times at which its requester had the first letter sent again.
 
     `added` are the tickets of photos that came after the request was sent and that no reviewer has decided about; when
     reviewers last did so about photos of an accepted case is `photos_decided_at`. They come by a draft of their own,
@@ -348,6 +374,17 @@ class OptOutRequest:
         """Whether its requester may add photos to the case."""
         is_open = self.status is Status.PENDING or (self.status is Status.ACCEPTED and self.revocation is None)
         return is_open and self.kind is not Kind.LINKS and self.room > 0
+
+    verified_at: datetime | None = None
+    hold: Hold | None = None
+    unheld: Unheld | None = None
+    sent_again: tuple[datetime, ...] = ()
+
+    def may_send_again(self, now: datetime) -> bool:
+        """Whether the letter with the verification link may be sent to the requester once more."""
+        waited = not self.sent_again or now - self.sent_again[-1] >= SEND_AGAIN_PAUSE
+        open_and_unverified = self.status is Status.PENDING and self.verified_at is None
+        return open_and_unverified and waited and len(self.sent_again) < MAX_SENT_AGAIN
 
     def suspension(self, exclusion_id: str) -> Suspension | None:
         """The suspension of one of its exclusions, if it is suspended."""

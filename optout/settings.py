@@ -121,6 +121,11 @@ def false_exclusions_per_million() -> float:
     return float(os.environ["FALSE_EXCLUSIONS_PER_MILLION"])
 
 
+def provisional() -> bool:
+    """Whether what a verified requester asks for is held back until it is decided."""
+    return os.environ["PROVISIONAL"] == "on"
+
+
 def reviews_per_day() -> float:
     """How many faces of strangers a day may go to a person; with `crawled_faces_per_day` it sets the review band."""
     return float(os.environ["REVIEWS_PER_DAY"])

@@ -11,6 +11,8 @@
     pk = "mail#<hash>",     sk = "letter"       which letter a message id of SES belongs to
     pk = "suppressed#<email hash>", sk = "mail" no letter goes to this address
     pk = "review#<sha256>", sk = "<exclusion>"  a doubtful hit that a person looks at: candidate, exclusion, answer
+    pk = "held#<email hash>",   sk = "address"  how many exclusions hold back for this address, by case
+    pk = "held#<day>",          sk = "day"      how many exclusions began to hold back on this day
 
 A change reads the case, asks the transition table, and writes in ONE transaction: the case (on condition that its
 version is still the one that was read), the event, the letter that became due, and - when the exclusion list is
@@ -36,9 +38,12 @@ from optout.decisions import Decision, exclusions_for, require_reason
 from optout.errors import (
     AlreadyConfirmed,
     AlreadyDecided,
+    DecisionTooLarge,
     ExclusionNotFound,
     HeadContended,
+    LetterNotSentAgain,
     LinkInvalid,
+    NothingToExclude,
     PhotoNotFound,
     RequestInvalid,
     RequestNotFound,
@@ -60,6 +65,7 @@ from optout.exclusions.log import (
     from_attributes,
     to_attributes,
 )
+from optout.provisional import HELD_PER_DAY, refusal
 from optout.requests import (
     MAX_PHOTOS,
     TRANSITIONS,
@@ -67,6 +73,7 @@ from optout.requests import (
     Answers,
     CaseEvent,
     DecisionRecord,
+    Hold,
     Kind,
     Letter,
     ListEffect,
@@ -81,6 +88,7 @@ from optout.requests import (
     Status,
     Step,
     Suspension,
+    Unheld,
     copies_of,
     new_number,
     new_request_id,
@@ -199,6 +207,16 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
             {"exclusion_id": each.exclusion_id, "actor": each.actor, "at": _iso(each.at), "version": each.list_version}
             for each in request.suspensions
         ],
+        "verified_at": _iso(request.verified_at) if request.verified_at else None,
+        "hold": {
+            "exclusions": list(request.hold.exclusions),
+            "since": _iso(request.hold.since),
+            "list_version": request.hold.list_version,
+        }
+        if request.hold
+        else None,
+        "unheld": request.unheld.value if request.unheld else None,
+        "sent_again": [_iso(at) for at in request.sent_again] or None,
         "mail_problem": {"trouble": request.mail_problem.trouble.value, "at": _iso(request.mail_problem.at)}
         if request.mail_problem
         else None,
@@ -245,6 +263,7 @@ def _last_decided_at(request: OptOutRequest) -> datetime | None:
 def _case(item: dict[str, Any]) -> OptOutRequest:
     answers = item["answers"]
     decision, revocation, problem = item.get("decision"), item.get("revocation"), item.get("mail_problem")
+    hold = item.get("hold")
     return OptOutRequest(
         id=item["id"],
         number=item["number"],
@@ -288,6 +307,12 @@ def _case(item: dict[str, Any]) -> OptOutRequest:
         added=tuple(item.get("added", ())),
         photos_decided_at=_time(item.get("photos_decided_at")),
         new_photo_asked_at=_time(item.get("new_photo_asked_at")),
+        verified_at=_time(item.get("verified_at")),
+        hold=Hold(tuple(hold["exclusions"]), datetime.fromisoformat(hold["since"]), hold["list_version"])
+        if hold
+        else None,
+        unheld=Unheld(item["unheld"]) if "unheld" in item else None,
+        sent_again=tuple(datetime.fromisoformat(at) for at in item.get("sent_again", ())),
     )
 
 
@@ -429,6 +454,10 @@ def _review(item: dict[str, Any]) -> Review:
 
 def _suppressed_key(email_hash: str) -> dict[str, str]:
     return {"pk": f"suppressed#{email_hash}", "sk": "mail"}
+
+
+def _held_key(whose: str, kind: str) -> dict[str, str]:
+    return {"pk": f"held#{whose}", "sk": kind}
 
 
 def _conditions_failed(error: ClientError) -> list[Any]:
@@ -937,6 +966,16 @@ class Requests:
         in_force = [photo for photo in photos if photo.ticket not in case.added]
         if case.status is Status.ACCEPTED and any(photo.own_face for photo in in_force):
             after, changes, parts = self._replaced(case, after, exclusions_for(case, in_force))
+        elif case.hold is not None:
+            # An entry of the old model that nobody replaces would defer every lookup of a face.
+            held = exclusions_for(case, photos, State.PENDING) if any(photo.own_face for photo in photos) else []
+            changes = [Remove(each) for each in case.hold.exclusions]
+            changes += [Add(exclusion) for exclusion in held]
+            if held:
+                ids = tuple(exclusion.exclusion_id for exclusion in held)
+                after = replace(after, hold=replace(case.hold, exclusions=ids))
+            else:
+                after, parts = replace(after, hold=None, unheld=Unheld.NOTHING), self._let_go(case, now)
         for photo in photos:
             item = _present(_photo_item(case, photo) | {"expires_at": None})
             parts.append({"Put": {"TableName": self._table, "Item": to_attributes(item)}})
@@ -951,6 +990,125 @@ class Requests:
         event = self._put_event(after, "ask_new_photo", Actor.OPERATOR, now)
         letter = self._put_letter(after, Letter.NEW_PHOTO, now)
         return self._write([self._put_case(after, case.version), event, letter])
+
+    # ---- the requester's address
+
+    def verify(self, request_id: str, now: datetime, *, provisional: bool) -> OptOutRequest:
+        """Note that the requester reads the letters. From then on, if `provisional` and within the limits, what an open
+        case asks for is held back, in the same write. Verifying twice is verifying once; a closed case stays as it is.
+
+        Raises `RequestNotFound`, and `HeadContended` (nothing was changed).
+        """
+        for _ in self._case_rounds():
+            case = self.get(request_id, now)
+            if case.status is Status.DRAFT:
+                raise RequestNotFound
+            if case.status is not Status.PENDING or case.verified_at is not None:
+                return case
+            after = replace(case, version=case.version + 1, verified_at=now)
+            after, holding = self._hold(after, now, provisional=provisional)
+            parts = [self._put_case(after, case.version), self._put_event(after, "verify", Actor.REQUESTER, now)]
+            if self._write([*parts, *holding]):
+                return after
+        raise HeadContended
+
+    def _hold(
+        self, case: OptOutRequest, now: datetime, *, provisional: bool
+    ) -> tuple[OptOutRequest, list[dict[str, Any]]]:
+        """The verified case with its hold, or why it has none, and what is written with it."""
+        try:
+            holding = exclusions_for(case, self.photos(case.id), State.PENDING) if provisional else []
+        except NothingToExclude:
+            holding = []
+        by_address = self._get(**_held_key(case.email_hash, "address")) or {"version": 0, "cases": {}}
+        day = _held_key(now.astimezone(UTC).date().isoformat(), "day")
+        today = (self._get(**day) or {"held": 0})["held"]
+        refused = refusal(len(holding), sum(by_address["cases"].values()), today, on=provisional)
+        if refused is None:
+            head = self._log.head()
+            try:
+                log = self._log.writes([Add(exclusion) for exclusion in holding], head, now)
+            except DecisionTooLarge:
+                refused = Unheld.NOTHING
+        if refused is not None:
+            return replace(case, unheld=refused), []
+        count = {
+            "Update": {
+                "TableName": self._table,
+                "Key": to_attributes(day),
+                "UpdateExpression": "SET expires_at = :over ADD held :more",
+                "ConditionExpression": "attribute_not_exists(held) OR held <= :room",
+                "ExpressionAttributeValues": to_attributes(
+                    {
+                        ":more": len(holding),
+                        ":room": HELD_PER_DAY - len(holding),
+                        ":over": int((now + deadlines.HOLDS_COUNTED).timestamp()),
+                    }
+                ),
+            }
+        }
+        cases = by_address["cases"] | {case.id: len(holding)}
+        ids = tuple(exclusion.exclusion_id for exclusion in holding)
+        hold = Hold(ids, now, str(Version(head.epoch, head.seq + 1)))
+        return replace(case, hold=hold), [self._put_held(case, by_address["version"], cases, now), count, *log]
+
+    def _put_held(self, case: OptOutRequest, seen_version: int, cases: dict[str, int], now: datetime) -> dict[str, Any]:
+        """The count of an address, on condition that it is still the one that was read."""
+        item: dict[str, Any] = {**_held_key(case.email_hash, "address"), "version": seen_version + 1, "cases": cases}
+        if not cases:
+            item["expires_at"] = int((now + deadlines.HOLDS_COUNTED).timestamp())
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        if seen_version:
+            condition = {
+                "ConditionExpression": "version = :seen",
+                "ExpressionAttributeValues": to_attributes({":seen": seen_version}),
+            }
+        return {"Put": {"TableName": self._table, "Item": to_attributes(item), **condition}}
+
+    def _let_go(self, case: OptOutRequest, now: datetime) -> list[dict[str, Any]]:
+        """What is written besides the log when a case ceases to hold back."""
+        by_address = self._get(**_held_key(case.email_hash, "address"))
+        if case.hold is None or by_address is None or case.id not in by_address["cases"]:
+            return []
+        left = {other: held for other, held in by_address["cases"].items() if other != case.id}
+        return [self._put_held(case, by_address["version"], left, now)]
+
+    def release(self, request_id: str, now: datetime) -> bool:
+        """End an open case's hold; it waits for its decision without. False when it has none.
+
+        Raises `RequestNotFound`, and `HeadContended` (nothing was changed).
+        """
+        for _ in self._case_rounds():
+            case = self.get(request_id, now)
+            if case.hold is None:
+                return False
+            after = replace(case, version=case.version + 1, hold=None, unheld=Unheld.OFF)
+            removing: list[Change] = [Remove(exclusion_id) for exclusion_id in case.hold.exclusions]
+            parts = [
+                self._put_case(after, case.version),
+                self._put_event(after, "release", Actor.OPERATOR, now),
+                *self._let_go(case, now),
+                *self._log.writes(removing, self._log.head(), now),
+            ]
+            if self._write(parts):
+                return True
+        raise HeadContended
+
+    def send_again(self, request_id: str, now: datetime) -> OptOutRequest:
+        """Make the first letter, with a fresh verification link, due once more. Raises `LetterNotSentAgain`."""
+        for _ in self._rounds():
+            case = self.get(request_id, now)
+            if not case.may_send_again(now):
+                raise LetterNotSentAgain
+            after = replace(case, version=case.version + 1, sent_again=(*case.sent_again, now))
+            parts = [
+                self._put_case(after, case.version),
+                self._put_event(after, "send_again", Actor.REQUESTER, now),
+                self._put_letter(after, Letter.RECEIVED, now),
+            ]
+            if self._write(parts):
+                return after
+        raise StateConflict
 
     # ---- the case
 
@@ -968,8 +1126,9 @@ class Requests:
             row = TRANSITIONS[Step.WITHDRAW, case.status]
             after = replace(case, status=row.target, version=case.version + 1, withdrawn_at=now, revocation=None)
             after = replace(after, suspensions=())
-            if self._move(case, after, Step.WITHDRAW, str(row.actor), row.effect, [], now) is not None:
-                return after
+            moved = self._move(case, after, Step.WITHDRAW, str(row.actor), row.effect, [], now)
+            if moved is not None:
+                return moved
         raise HeadContended
 
     def decide(self, request_id: str, decision: Decision, seen_version: int | None, now: datetime) -> OptOutRequest:
@@ -1091,8 +1250,8 @@ class Requests:
         return people, photos
 
     def with_exclusions(self) -> Iterator[OptOutRequest]:
-        """Every case that has put something on the list, whatever became of it, from a strongly consistent look at the
-        whole table: for recovery, not for a page."""
+        """Every case that has put something on the list or holds something back, whatever became of it, from a strongly
+        consistent look at the whole table: for recovery, not for a page."""
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._table,
             ConsistentRead=True,
@@ -1100,7 +1259,9 @@ class Requests:
             ExpressionAttributeValues=to_attributes({":case": "case"}),
         )
         for page in pages:
-            yield from (case for case in map(_case, map(from_attributes, page["Items"])) if case.exclusions)
+            yield from (
+                case for case in map(_case, map(from_attributes, page["Items"])) if case.exclusions or case.hold
+            )
 
     def revoke_links(self, request_id: str, now: datetime, *, letter: bool = True) -> OptOutRequest:
         """Make every mailed link of a case useless. With `letter` the letter that says how the case stands is due once
@@ -1336,6 +1497,11 @@ class Requests:
         changes: list[Change] = list(adding)
         if effect is ListEffect.REMOVE:
             changes = [Remove(exclusion_id) for exclusion_id in case.exclusions]
+        # Whatever became of the case, it holds nothing back any more; an acceptance replaces what has its id.
+        if case.hold is not None:
+            added = {change.exclusion.exclusion_id for change in adding if isinstance(change, Add)}
+            changes = [*(Remove(one) for one in case.hold.exclusions if one not in added), *changes]
+        after = replace(after, hold=None, unheld=None)
         log: list[dict[str, Any]] = []
         if changes:
             head = self._log.head()
@@ -1349,6 +1515,7 @@ class Requests:
             self._put_event(after, step, actor, now),
             self._put_letter(after, letter, now),
             *(self._put_pointer(after, change.exclusion.exclusion_id) for change in adding if isinstance(change, Add)),
+            *(self._let_go(case, now) if case.hold is not None else ()),
             *log,
         ]
         return after if self._write(parts) else None

@@ -111,6 +111,21 @@ def add_photos(token: str) -> Response[Any]:
     return _site().add_photos(token, _now())
 
 
+@app.post("/status/<token>/letter")
+def send_again(token: str) -> Response[Any]:
+    return _site().send_again(token, _now())
+
+
+@app.get("/verify/<token>")
+def ask_to_verify(token: str) -> Response[Any]:
+    return _site().verify_page(token, _now())
+
+
+@app.post("/verify/<token>")
+def verify(token: str) -> Response[Any]:
+    return _site().verify(token, _now())
+
+
 @app.get("/status/<token>/withdraw")
 def ask_to_withdraw(token: str) -> Response[Any]:
     return _site().withdraw_page(token, _now())

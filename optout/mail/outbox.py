@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from optout import settings
 from optout.errors import AddressUnusable
-from optout.mail.send import overtaken, render, send, status_url
+from optout.mail.send import overtaken, render, send, status_url, verify_url
 from optout.requests import MailTrouble
 from optout.store import LetterKey, Requests
 
@@ -66,6 +66,7 @@ def deliver(requests: Requests, key: LetterKey, received: int, now: datetime) ->
             engine=settings.engine_name(),
             support=settings.support_address(),
             status_url=status_url(due.request),
+            verify_url=verify_url(due.request),
         )
         message_id = send(message, due.request.answers.email)
     except AddressUnusable:

@@ -67,13 +67,16 @@ def overtaken(due: DueLetter) -> bool:
     return due.letter == "rejected" and (decision is None or decision.step is not Step.REJECT)
 
 
-def render(due: DueLetter, now: datetime, *, engine: str, support: str, status_url: str) -> Message:
+def render(due: DueLetter, now: datetime, *, engine: str, support: str, status_url: str, verify_url: str) -> Message:
     """The letter in words."""
     request = due.request
     values = {
         "engine": engine,
         "support": support,
         "status_url": status_url,
+        "verify_url": verify_url,
+        "unverified": request.verified_at is None and request.status is Status.PENDING,
+        "verify_days": deadlines.VERIFICATION_LINK.days,
         "greeting": _greeting(request.answers.first_name),
         "number": request.number,
         "kind": request.kind.value,
@@ -127,6 +130,11 @@ def _greeting(first_name: str) -> str:
 def status_url(request: OptOutRequest) -> str:
     """The address of the case's status page, signed."""
     return f"{settings.site_url()}/status/{links.status_token(request, settings.link_secret())}"
+
+
+def verify_url(request: OptOutRequest) -> str:
+    """The address of the page that verifies the requester's address, signed."""
+    return f"{settings.site_url()}/verify/{links.verification_token(request, settings.link_secret())}"
 
 
 def send(message: Message, to: str) -> str:

@@ -48,6 +48,7 @@ from optout.errors import (
 from optout.exclusions.entry import Scope
 from optout.exclusions.face_rates import face_threshold, false_share, review_threshold
 from optout.likeness import alike, disagreeing
+from optout.provisional import HELD_PER_ADDRESS, HELD_PER_DAY
 from optout.requests import (
     TRANSITIONS,
     Actor,
@@ -59,6 +60,7 @@ from optout.requests import (
     Revocation,
     Status,
     Step,
+    Unheld,
 )
 from optout.reviews import Review
 from optout.store import Photos, Requests
@@ -105,6 +107,9 @@ EVENTS: dict[str, str] = {
     Step.REVOKE: "Revoked",
     "propose_revocation": "Revocation proposed",
     "cancel_revocation": "Revocation cancelled",
+    "verify": "Address verified",
+    "send_again": "First letter sent again on request",
+    "release": "No longer held back",
     "view_photo": "Looked at a photo",
     "suspend": "Exclusion suspended",
     "resume": "Exclusion resumed",
@@ -139,6 +144,14 @@ ANSWERS: dict[str, str] = {"same": "Called the same", "different": "Called diffe
 
 # What a lookup has found, in the reviewers' terms; `distance` and `threshold` are those of the lookup's answer.
 SIGNALS: dict[str, str] = {"face": "The face", "picture": "The picture", "pdq": "The picture's hash"}
+
+# Why a case with a verified address is not held back.
+UNHELD: dict[Unheld, str] = {
+    Unheld.OFF: "Not held back: switched off by the operator",
+    Unheld.ADDRESS: f"Not held back: above the limit of {HELD_PER_ADDRESS} for one address",
+    Unheld.DAY: f"Not held back: above the limit of {HELD_PER_DAY:,} for one day",
+    Unheld.NOTHING: "Not held back: it has no signal to hold back by",
+}
 
 # Short names of the reasons; beside each stands the sentence that the requester reads (`wording.reason`).
 REASON_NAMES: dict[str, str] = {
@@ -265,7 +278,9 @@ def _sent(app: APIGatewayRestResolver, model: type[_Body]) -> _Body:
 
 def _fragment(template: str, status: int = 200, **values: Any) -> Response[str]:
     statuses: dict[str, str] = {str(status): words for status, words in STATUSES.items()} | ANSWERS
-    return http.page(f"console/{template}.html", status, kinds=KINDS, statuses=statuses, span=span, **values)
+    return http.page(
+        f"console/{template}.html", status, kinds=KINDS, statuses=statuses, span=span, unheld=UNHELD, **values
+    )
 
 
 def span(length: timedelta) -> str:

@@ -219,6 +219,7 @@ class Site:
             "done.html",
             request=request,
             added=added,
+            provisional=settings.provisional(),
             due_rule=wording.due_rule(request.due_rule or ""),
             sentence=wording.STATUS_SENTENCES[request.status],
         )
@@ -227,12 +228,41 @@ class Site:
 
     def _linked(self, token: str, now: datetime) -> OptOutRequest:
         """The case that a mailed link belongs to. Raises `LinkInvalid`, `LinkExpired` or `RequestNotFound`."""
-        request_id, link_version = links.read_status_token(token, *settings.link_secrets())
+        return self._current(*links.read_status_token(token, *settings.link_secrets()), now)
+
+    def _current(self, request_id: str, link_version: int, now: datetime) -> OptOutRequest:
         request = self.requests.get(http.secret_id(request_id), now)
         if request.status is Status.DRAFT:
             raise RequestNotFound
         links.require_current(request, link_version)
         return request
+
+    def verify_page(self, token: str, now: datetime) -> Response[Any]:
+        """Ask for the one press of a button that verifies an address; say so when it has been done."""
+        request = self._of_letter(token, now)
+        return http.page(
+            "verify.html",
+            request=request,
+            token=token,
+            provisional=settings.provisional(),
+            held=held(request),
+            status_token=links.status_token(request, settings.link_secret()),
+            due_rule=wording.due_rule(request.due_rule or ""),
+        )
+
+    def verify(self, token: str, now: datetime) -> Response[Any]:
+        """Verify the address that the letter with this link went to."""
+        self.requests.verify(self._of_letter(token, now).id, now, provisional=settings.provisional())
+        return http.see_other(f"/verify/{token}")
+
+    def _of_letter(self, token: str, now: datetime) -> OptOutRequest:
+        """The case whose address a mailed link verifies. Raises as `_linked`, and `VerificationExpired`."""
+        return self._current(*links.read_verification_token(token, *settings.link_secrets()), now)
+
+    def send_again(self, token: str, now: datetime) -> Response[Any]:
+        """Send the first letter again, to the same address."""
+        self.requests.send_again(self._linked(token, now).id, now)
+        return http.see_other(f"/status/{token}")
 
     def status_page(self, token: str, now: datetime) -> Response[Any]:
         """Where a case stands and how it came there."""
@@ -257,6 +287,9 @@ class Site:
             ],
             can_withdraw=(Step.WITHDRAW, request.status) in TRANSITIONS,
             can_add=request.takes_photos,
+            provisional=settings.provisional(),
+            held=held(request),
+            can_send_again=request.may_send_again(now),
         )
 
     def add_photos(self, token: str, now: datetime) -> Response[Any]:
@@ -355,6 +388,15 @@ def static_file(name: str) -> Response[Any]:
 
 
 # --- what pages show --------------------------------------------------------------------------------------------------
+
+
+def held(request: OptOutRequest) -> str:
+    """Whether an open case is held back; empty when there is nothing to say."""
+    if request.status is not Status.PENDING:
+        return ""
+    if request.hold is not None:
+        return wording.HELD[request.kind]
+    return wording.UNHELD[request.unheld] if request.unheld else ""
 
 
 def kind_of(name: str) -> Kind | None:

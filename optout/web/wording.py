@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from optout.decisions import AcceptReason, RejectReason, RevokeReason
-from optout.requests import Kind, Status, Step
+from optout.requests import Kind, Status, Step, Unheld
 
 KINDS: dict[Kind, str] = {
     Kind.FACE: "My face",
@@ -44,9 +44,31 @@ STATUS_SENTENCES: dict[Status, str] = {
     "of it any more.",
 }
 
+# What is held back while a case is open, by its kind.
+HELD: dict[Kind, str] = {
+    Kind.FACE: "Until we decide, pictures in which our system recognises the face are held back from our search.",
+    Kind.IMAGE: "Until we decide, the picture and its copies are held back from our search.",
+    Kind.LINKS: "Until we decide, what these links show is held back from our search.",
+}
+
+# Why a verified case is not held back, for its requester.
+UNHELD: dict[Unheld, str] = {
+    Unheld.OFF: "It is not held back while we decide, because we do not do that at the moment. We still decide by the "
+    "day we named.",
+    Unheld.ADDRESS: "It is not held back while we decide: other open requests of this address hold back as much as "
+    "one address can. We still decide by the day we named.",
+    Unheld.DAY: "It is not held back while we decide: so many requests came today that we hold back no more. We still "
+    "decide by the day we named.",
+    Unheld.NOTHING: "It is not held back while we decide: there is nothing in it that we can recognise without a "
+    "person's look. We still decide by the day we named.",
+}
+
 # The lines of a case's timeline that its requester sees; what reviewers do among themselves is not among them.
 TIMELINE: dict[str, str] = {
     Step.CONFIRM: "You sent your request",
+    "verify": "You confirmed your email address",
+    "send_again": "You had our first letter sent again",
+    "release": "We stopped holding it back while we decide",
     Step.ACCEPT: "We accepted your request",
     Step.REJECT: "We did not accept your request",
     Step.ACCEPT_ON_APPEAL: "We looked again and accepted your request",

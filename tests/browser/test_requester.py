@@ -52,11 +52,25 @@ def test_a_picture_is_asked_for_decided_and_withdrawn(
     expect(page.locator("pre")).to_contain_text(number)
     visitor.open_status(email)
     expect(page.locator("main")).to_contain_text("Waiting for our decision")
+    expect(page.locator("main")).to_contain_text("Please confirm your email address")
     status = page.url
+
+    visitor.open_verification(email)
+    assert crawler.verdict(photo, ELSEWHERE)["verdict"] == "allow"
+    page.get_by_role("button", name="Yes, this is my email address").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your email address is confirmed")
+    assert crawler.verdict(photo, ELSEWHERE)["reason"] == "pending_case"
+    page.get_by_role("link", name="See your request").click()
+    expect(page.locator("main")).to_contain_text("the picture and its copies are held back from our search")
+    assert page.get_by_role("button", name="Send the letter again").count() == 0
 
     reviewer = open_browser()
     reviewer.sign_in("anna")
+    expect(reviewer.page.get_by_role("row").filter(has_text=number)).to_contain_text(
+        "Address verified, held back since"
+    )
     reviewer.open_case(number)
+    expect(reviewer.page.locator("main")).to_contain_text("Held back since")
     expect(reviewer.page.locator("img[data-photo]")).to_have_count(0)
     reviewer.page.get_by_role("button", name="Show photo 1").click()
     expect(reviewer.page.get_by_role("img", name="Photo 1 of this case")).to_be_visible()

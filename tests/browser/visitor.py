@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect
 
-from local.actors import eventually, status_path
+from local.actors import eventually, status_path, verify_path
 from local.running import Running
 
 CHROMIUM = "/usr/bin/chromium"
@@ -167,6 +167,12 @@ class Visitor:
         """Follow the status link of the person's first letter."""
         self.open_letter(email, 1)
         path = status_path(self.running.letters(email)[0])
+        self.page.locator(f"pre a[href$='{path}']").click()
+
+    def open_verification(self, email: str) -> None:
+        """Follow the link of the person's first letter that verifies their address."""
+        self.open_letter(email, 1)
+        path = verify_path(self.running.letters(email)[0])
         self.page.locator(f"pre a[href$='{path}']").click()
 
     # --- what a reviewer does ---------------------------------------------------------------------------------------

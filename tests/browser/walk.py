@@ -53,6 +53,14 @@ def public_pages(visitor: Visitor, email: str) -> Iterator[str]:
     expect(page.get_by_text("Waiting for our decision")).to_be_visible()
     status = page.url
     yield "status"
+    visitor.open_verification(email)
+    expect(page.get_by_role("button", name="Yes, this is my email address")).to_be_visible()
+    yield "verify"
+    page.get_by_role("button", name="Yes, this is my email address").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your email address is confirmed")
+    yield "verified"
+    page.goto(status)
+    yield "status-verified"
     Reviewer(visitor.running, "anna").accept(number)
     page.goto(status)
     expect(page.get_by_text("What it covers")).to_be_visible()

@@ -30,6 +30,7 @@ VARIABLES: dict[str, Any] = {
     "SUPPORT_ADDRESS": {"Ref": "SupportAddress"},
     "FALSE_EXCLUSIONS_PER_MILLION": {"Ref": "FalseExclusionsPerMillion"},
     "REVIEWS_PER_DAY": {"Ref": "ReviewsPerDay"},
+    "PROVISIONAL": {"Ref": "Provisional"},
     "CRAWLED_FACES_PER_DAY": {"Ref": "CrawledFacesPerDay"},
     "HIT_SHARE_ALARM_PERCENT": {"Ref": "HitShareAlarmPercent"},
     "RECEIPTS_QUEUE_ARN": {"Fn::GetAtt": ["Receipts", "Arn"]},

@@ -137,6 +137,16 @@ def test_a_crawlers_role_gets_the_one_right(operator: Operator) -> None:
     assert attached["PolicyArn"] == operator.running.outputs["CrawlersPolicy"]
 
 
+def test_what_is_held_back_is_let_go_when_holding_back_is_switched_off(operator: Operator, crawler: Crawler) -> None:
+    requester = person(operator, "held")
+    requester.file("links", links=address("held"))
+    requester.verify()
+    assert verdict(crawler, "held") == "defer"
+    assert operator.follow("release").startswith("1 open case")
+    assert verdict(crawler, "held") == "allow"
+    assert operator.follow("release").startswith("0 open cases")
+
+
 def test_a_leaked_link_is_dead_and_the_next_letter_has_one_that_works(operator: Operator) -> None:
     requester = person(operator, "leaked")
     number = requester.file("links", links=address("leaked"))

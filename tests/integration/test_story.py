@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from local import demo
-from local.actors import Crawler, Requester, Reviewer, expect, status_path, text_of
+from local.actors import Crawler, Requester, Reviewer, expect, status_path, text_of, verify_path
 from local.demo import ELSEWHERE
 from local.running import Running
 from optout import Fingerprint
@@ -104,6 +104,35 @@ def test_every_acceptance_is_in_force_for_the_first_lookup_of_every_instance(
         person.letter(expected)
         assert len(running.letters(person.email)) == expected
     assert instances(running, "ExcludeCheck") >= 2
+
+
+def test_a_picture_is_held_back_from_the_button_on_until_the_decision(
+    running: Running, crawler: Crawler, anna: Reviewer
+) -> None:
+    for name, decided in (("camera.png", "allow"), ("text.png", "exclude")):
+        photo = picture(name)
+        item = hashes(photo)
+
+        def answer(item: dict[str, Any] = item) -> tuple[str, str]:
+            (result,) = crawler.verdicts(item)
+            return str(result["verdict"]), str(result["reason"])
+
+        person = Requester(running, f"held.{decided}@people.example")
+        number = person.file("image", photo)
+        path = verify_path(person.letter(1))
+        assert answer() == ("allow", "no_match")
+        with running.http() as scanner:  # mail servers open links
+            expect(scanner.get(path), 200, "the page opens")
+            assert answer() == ("allow", "no_match")
+        person.verify()
+        assert answer() == ("defer", "pending_case")
+        assert "held back since" in anna.queue()
+        if decided == "exclude":
+            anna.accept(number)
+        else:
+            anna.reject(number, "We did not find it.")
+        assert answer()[0] == decided
+        assert "You confirmed your email address" in person.status()
 
 
 def instances(running: Running, function: str) -> int:

@@ -191,6 +191,12 @@ def live(executioner: Executioner, clock: time_machine.Traveller) -> None:
 
     case = requests.get(case_id, datetime.now(UTC))
     assert case.status is Status.PENDING
+    assert in_force() == set()
+    button = links.verification_token(case, settings.link_secret())
+    executioner.person(lambda: world.submit.post(f"/verify/{button}"))
+    case = requests.get(case_id, datetime.now(UTC))
+    assert case.hold is not None
+    assert in_force() == set(case.hold.exclusions) != set()
     sent = "&".join(
         [
             "decision_id=6f1f0a3e-4c5b-4f0e-9f0e-0a0b0c0d0e0f",
@@ -230,7 +236,7 @@ def live(executioner: Executioner, clock: time_machine.Traveller) -> None:
     assert twice <= executioner.unnoted, "twice only when the sender died between SES's answer and the note"
     log = ExclusionLog.from_settings()
     assert [item.seq for item in log.tail(Version(1, 0))] == list(range(1, log.head().seq + 1))
-    assert [event.name for event in requests.history(case_id)] == ["confirm", "accept", "withdraw"]
+    assert [event.name for event in requests.history(case_id)] == ["confirm", "verify", "accept", "withdraw"]
 
     # A day later nothing is left of what a dying page began and nobody finished; a week later, no photo.
     clock.shift(timedelta(days=1, hours=1))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optout import deadlines, links
-from optout.errors import LinkExpired, LinkInvalid
+from optout.errors import LinkExpired, LinkInvalid, VerificationExpired
 from tests.unit.test_requests import draft
 
 SECRET = "a secret"
@@ -43,6 +43,22 @@ def test_revoked_links_are_refused() -> None:
     links.require_current(draft(), 1)
     with pytest.raises(LinkInvalid):
         links.require_current(replace(draft(), link_version=2), 1)
+
+
+def test_a_link_is_good_for_its_own_purpose_and_time_only() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    with time_machine.travel(start, tick=False):
+        token = links.verification_token(draft(), SECRET)
+        assert links.read_verification_token(token, SECRET) == ("id", 1)
+        with pytest.raises(LinkInvalid):
+            links.read_status_token(token, SECRET)
+        with pytest.raises(LinkInvalid):
+            links.read_verification_token(links.status_token(draft(), SECRET), SECRET)
+    with (
+        time_machine.travel(start + deadlines.VERIFICATION_LINK + timedelta(minutes=1), tick=False),
+        pytest.raises(VerificationExpired),
+    ):
+        links.read_verification_token(token, SECRET)
 
 
 @given(st.text(max_size=300))

@@ -332,6 +332,30 @@ def test_a_suspension_since_the_backup_comes_back_too(requests: Requests, log: E
     assert listed(log) == {"a"}
 
 
+def test_what_open_cases_hold_back_comes_back_and_what_none_answers_for_goes(
+    requests: Requests, log: ExclusionLog
+) -> None:
+    def verified(name: str) -> OptOutRequest:
+        asked = replace(ANSWERS, links=(f"https://example.org/{name}",))
+        draft = requests.create_draft(Kind.LINKS, asked, "hash", NOW)
+        requests.confirm(draft.id, NOW)
+        return requests.verify(draft.id, NOW, provisional=True)
+
+    over, accepted_since = verified("a"), verified("b")
+    append(log, Add(LinkExclusion("c", url_hash("https://example.org/c"), State.PENDING)))  # of no case
+    keep = log.head().seq
+    verified("d")
+    requests.withdraw(over.id, NOW)
+    requests.decide(accepted_since.id, Decision("x", Step.ACCEPT, AcceptReason.GOODWILL, "", "anna"), None, NOW)
+    restored(log, keep)
+    found = compare(requests, log)
+    assert (len(found.missing), len(found.left_over), found.lost) == (2, 2, [])
+    answers = current(log).refresh().list
+    verdicts = {name: verdict(answers, f"https://example.org/{name}") for name in "abcd"}
+    assert verdicts == {"a": "allow", "b": "exclude", "c": "allow", "d": "defer"}
+    assert compare(requests, log) == Differences()
+
+
 def test_pictures_come_back_whole_and_those_without_photos_are_named(requests: Requests, log: ExclusionLog) -> None:
     kept, gone = accepted(requests, "t1", photo=True), accepted(requests, "t2", photo=True)
     whole = current(log).refresh().list

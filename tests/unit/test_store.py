@@ -31,8 +31,10 @@ from optout.errors import (
     StateConflict,
     TooManyPhotos,
 )
+from optout.exclusions.entry import State
 from optout.exclusions.log import CurrentList, ExclusionLog, Version, to_attributes
 from optout.fingerprint import Fingerprint
+from optout.recovery import _in_force
 from optout.requests import (
     MAX_PHOTOS,
     Answers,
@@ -710,6 +712,16 @@ class Life(RuleBasedStateMachine):
             made = decision(step, who, f"{case}{version}{step}")
             self.attempt(partial(self.requests.decide, case, made, version, NOW))
 
+    @rule(pick=st.integers(0, 2), provisional=st.booleans())
+    def verify(self, pick: int, provisional: bool) -> None:
+        for case, _ in self.picked(pick):
+            self.requests.verify(case, NOW, provisional=provisional)
+
+    @rule(pick=st.integers(0, 2))
+    def release(self, pick: int) -> None:
+        for case, _ in self.picked(pick):
+            self.requests.release(case, NOW)
+
     @rule(pick=st.integers(0, 2))
     def withdraw(self, pick: int) -> None:
         for case, _ in self.picked(pick):
@@ -726,19 +738,25 @@ class Life(RuleBasedStateMachine):
             self.attempt(partial(self.requests.confirm_revocation, case, who, NOW))
 
     @invariant()
-    def the_list_holds_exactly_the_accepted_cases(self) -> None:
+    def the_list_holds_exactly_the_accepted_cases_and_what_open_ones_hold_back(self) -> None:
         log = ExclusionLog.from_settings()
         assert [item.seq for item in log.tail(Version(1, 0))] == list(range(1, log.head().seq + 1))
-        expected = set()
+        expected, held = set(), set()
         for case_id in self.cases:
             case = self.requests.get(case_id, NOW)
-            moves = [event for event in self.requests.history(case_id) if not event.name.endswith("_revocation")]
+            moves = [event for event in self.requests.history(case_id) if event.name in set(Step)]
             assert len(letters(self.requests, case_id)) == len(moves)
             if case.status is Status.ACCEPTED:
                 expected |= set(case.exclusions)
+            if case.hold is not None:
+                assert case.status is Status.PENDING
+                held |= set(case.hold.exclusions)
+        states = _in_force(log, log.head())
+        assert {one for one, state in states.items() if state is State.ACCEPTED} == expected
+        assert {one for one, state in states.items() if state is State.PENDING} == held
         current = CurrentList(log, false_exclusions_per_million=1000).refresh()
         known = Fingerprint.from_signals(sha256=PHOTO.sha256, pdq=PHOTO.dihedral[0].hex())
-        assert {match.exclusion_id for match in current.list.check(known).matches} == expected
+        assert {match.exclusion_id for match in current.list.check(known).matches} == (expected or held)
 
 
 TestLife = Life.TestCase

@@ -68,6 +68,11 @@ def pending(requests: Requests, now: datetime) -> OptOutRequest:
     return requests.confirm(draft(requests, now, Kind.FACE, photo(face())).id, now)
 
 
+def verify_path(request: OptOutRequest) -> str:
+    """The mailed link that verifies its requester's address."""
+    return f"/verify/{links.verification_token(request, settings.link_secret())}"
+
+
 def status_path(request: OptOutRequest) -> str:
     """The mailed link to its status page."""
     return f"/status/{links.status_token(request, settings.link_secret())}"

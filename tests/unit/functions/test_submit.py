@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from optout import deadlines, http, links, settings
 from optout.decisions import Decision
-from optout.requests import Kind, ProposedCrop, Revocation, Status, Step
+from optout.requests import Kind, ProposedCrop, Revocation, Status, Step, Unheld
 from optout.store import Requests
 from optout.web import forms, site, wording
 from tests.unit.functions.api import Answer, Api, event
-from tests.unit.functions.cases import ANSWERS, FILLED, draft, face, pending, photo, status_path
+from tests.unit.functions.cases import ANSWERS, FILLED, draft, face, pending, photo, status_path, verify_path
 
 DRAFT = re.compile(r"/opt-out/([A-Za-z0-9_-]{22})/photos")
 in_moto = hypothesis_settings(
@@ -560,6 +560,75 @@ def test_withdrawing_takes_the_link_and_a_button_and_nothing_else(
     assert "You withdrew your request" in submit.get(path).text
 
 
+def test_an_address_is_verified_by_a_button_and_not_by_opening_the_link(
+    submit: Api, requests: Requests, now: datetime
+) -> None:
+    case = pending(requests, now)
+    path = verify_path(case)
+    assert "Yes, this is my email address" in submit.get(path).text
+    assert "Please confirm your email address" in submit.get(status_path(case)).text
+    assert requests.get(case.id, now).verified_at is None
+    for _ in range(2):
+        assert submit.post(path).location == path
+    verified = requests.get(case.id, now)
+    assert (verified.version, verified.hold is not None) == (case.version + 1, True)
+    page = submit.get(path).text
+    assert "Your email address is confirmed" in page
+    assert wording.HELD[case.kind] in page
+    assert "Yes, this is my email address" not in page
+    page = submit.get(status_path(case)).text
+    assert "You confirmed your email address" in page
+    assert wording.HELD[case.kind] in page
+    assert "Send the letter again" not in page
+
+
+def test_whoever_is_not_held_back_is_told_so(
+    submit: Api, requests: Requests, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVISIONAL", "off")
+    case = pending(requests, now)
+    assert "hold back" not in submit.get(verify_path(case)).text
+    submit.post(verify_path(case))
+    for path in (verify_path(case), status_path(case)):
+        assert wording.UNHELD[Unheld.OFF] in submit.get(path).text
+
+
+def test_the_link_of_a_closed_case_says_that_it_has_no_use(submit: Api, requests: Requests, now: datetime) -> None:
+    case = pending(requests, now)
+    requests.withdraw(case.id, now)
+    assert submit.post(verify_path(case)).status == 303
+    page = submit.get(verify_path(case))
+    assert "There is nothing to confirm any more" in page.text
+    assert requests.get(case.id, now).verified_at is None
+
+
+def test_a_link_verifies_in_its_time_and_for_its_purpose_only(
+    submit: Api, requests: Requests, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = pending(requests, now)
+    status, verify = status_path(case), verify_path(case)
+    assert submit.post(status.replace("/status/", "/verify/")).status == 404
+    assert submit.get(verify.replace("/verify/", "/status/")).status == 404
+    monkeypatch.setattr(links, "_VERIFICATION_LIFETIME_S", -1)
+    for answer in (submit.get(verify), submit.post(verify)):
+        assert answer.status == 410
+        assert f"works for {deadlines.VERIFICATION_LINK.days} days" in answer.text
+        assert "have the letter sent again" in answer.text
+    assert requests.get(case.id, now).verified_at is None
+
+
+def test_the_first_letter_can_be_sent_again_but_not_at_once(submit: Api, requests: Requests, now: datetime) -> None:
+    case = pending(requests, now)
+    path = status_path(case)
+    assert "Send the letter again" in submit.get(path).text
+    assert submit.post(f"{path}/letter").location == path
+    page = submit.get(path).text
+    assert "We sent the letter again" in page
+    assert "Send the letter again" not in page
+    assert submit.post(f"{path}/letter").status == 409
+    assert len(requests._items(case.id, "letter#")) == 2
+
+
 def test_what_is_over_cannot_be_withdrawn(submit: Api, requests: Requests, now: datetime) -> None:
     case = pending(requests, now)
     requests.decide(case.id, Decision("d" * 22, Step.REJECT, "no_match", "No.", "anna"), case.version, now)
@@ -606,6 +675,7 @@ def test_opening_pages_changes_nothing(submit: Api, requests: Requests, now: dat
         f"/opt-out/{case.id}/done",
         status,
         f"{status}/withdraw",
+        verify_path(case),
     ):
         assert submit.get(path).status in {200, 303}
     assert table() == before
@@ -639,6 +709,8 @@ def test_no_body_of_any_public_post_is_a_server_error(
         f"/opt-out/{made.id}/photos/{ticket}/remove",
         f"/opt-out/{made.id}/confirm",
         "/status/x/withdraw",
+        "/status/x/letter",
+        "/verify/x",
     ):
         answer = submit.send(event("POST", path, body))
         assert answer.status in {303, 400, 404}, path
@@ -660,6 +732,9 @@ def test_no_id_ticket_or_token_is_a_server_error(submit: Api, one: str, other: s
         ("GET", f"/status/{one}"),
         ("GET", f"/status/{one}/withdraw"),
         ("POST", f"/status/{one}/withdraw"),
+        ("POST", f"/status/{one}/letter"),
+        ("GET", f"/verify/{one}"),
+        ("POST", f"/verify/{one}"),
         ("GET", f"/static/{one}"),
         ("GET", f"/static/vendor/{one}"),
     ):

@@ -24,11 +24,14 @@ from tests.storage import storage
 from tests.unit.mail.cases import ALL, ANSWERS, ASKED, NOW, TEXT, due_letter
 
 STATUS_URL = "https://optout.example.org/status/token"
+VERIFY_URL = "https://optout.example.org/verify/token"
 MESSAGE = Message("letter-1", "Subject", "Text", "<p>Text</p>")
 
 
 def written(due: DueLetter) -> Message:
-    return render(due, NOW, engine="Lens Search", support="help@example.org", status_url=STATUS_URL)
+    return render(
+        due, NOW, engine="Lens Search", support="help@example.org", status_url=STATUS_URL, verify_url=VERIFY_URL
+    )
 
 
 class _Words(HTMLParser):
