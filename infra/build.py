@@ -40,7 +40,7 @@ LARGEST_PAGE = 60_000_000
 PAGES = ("Submit", "Decide", "Notify")
 
 # What boto3 is asked for (see `optout.settings.aws`); the descriptions of the 400 other services are 17 MB.
-AWS_SERVICES = ("dynamodb", "s3", "secretsmanager", "sesv2", "sqs")
+AWS_SERVICES = ("dynamodb", "lambda", "s3", "secretsmanager", "sesv2", "sqs")
 # Babel knows a thousand locales in 30 MB; pages and letters speak English.
 LOCALES = ("root", "en")
 

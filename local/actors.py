@@ -235,6 +235,11 @@ class Reviewer:
         """The case as the console shows it."""
         return expect(self._http.get(f"/requests/{case_id}", headers=HTML), 200, "the case opens").text
 
+    def listed_faces(self, case_id: str) -> str:
+        """What the console says about the faces on the list that look like the case's."""
+        answer = self._http.get(f"/requests/{case_id}/listed", headers=HTML)
+        return expect(answer, 200, "the faces are compared with the list").text
+
     def version(self, case_id: str) -> int:
         """The version of the case that the console shows, which a decision names."""
         found = re.search(r'name="version" value="(\d+)"', self.case(case_id))

@@ -391,6 +391,15 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET",
+        "/requests/{id}/listed",
+        "decide",
+        _REVIEWERS,
+        "Whose faces on the exclusion list look like those of a case",
+        page="A fragment of the console.",
+        refuses=_NO_CASE,
+    ),
+    Operation(
+        "GET",
         "/requests/{id}/photos/{ticket}",
         "decide",
         _REVIEWERS,

@@ -81,6 +81,11 @@ def reviews_url() -> str:
     return os.environ["REVIEWS_URL"]
 
 
+def exclude_check_function() -> str:
+    """ARN of the live version of the function that holds the exclusion list in memory."""
+    return os.environ["EXCLUDE_CHECK_FUNCTION"]
+
+
 def reviews_arn() -> str:
     """The same queue by its ARN, as its consumer knows it."""
     return os.environ["REVIEWS_ARN"]

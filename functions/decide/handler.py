@@ -57,6 +57,11 @@ def case(request_id: str) -> Response[str]:
     return console.case(app, Requests.from_settings(), request_id, datetime.now(UTC))
 
 
+@app.get("/requests/<request_id>/listed", middlewares=guarded)
+def listed_faces(request_id: str) -> Response[str]:
+    return console.listed_faces(Requests.from_settings(), request_id, datetime.now(UTC))
+
+
 @app.get("/requests/<request_id>/photos/<ticket>", middlewares=guarded)
 def photo(request_id: str, ticket: str) -> Response[str]:
     return console.photo(app, Requests.from_settings(), Photos.from_settings(), request_id, ticket, datetime.now(UTC))

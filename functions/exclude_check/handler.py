@@ -5,6 +5,7 @@ Logs and metrics count answers and name exclusions by their public ids; they hol
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from functools import cache
@@ -72,6 +73,14 @@ def check() -> Response[str]:
     return http.json_answer(answer.model_dump(mode="json"))
 
 
+def answer_reviewers(asked: dict[str, Any]) -> dict[str, Any]:
+    """The verdicts for the faces of a case. `decide` alone may call a function directly, so these are no crawler's
+    pictures: nothing is counted, and doubts go nowhere. Raises `NotFresh`, which the caller sees as a failed call."""
+    until = time.monotonic() + lookups.TIME_BUDGET_S
+    lookup = lookups.parse(json.dumps(asked).encode())
+    return lookups.answer(lookup, refresh(lookup.oldest), until).model_dump(mode="json")
+
+
 def count_hits(lookup: lookups.Lookup, answer: lookups.Answer) -> None:
     """Every exclusion's hits of this call in the log, the largest share of the window as a metric, and a warning with
     the exclusion's id when that share is too large: once, until it has been below again."""
@@ -137,5 +146,7 @@ def refresh(oldest: Version | None) -> Current:
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
 @metrics.log_metrics(capture_cold_start_metric=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Entry point."""
+    """A crawler's request, or the console's question about the faces of a case."""
+    if "lookup" in event:
+        return answer_reviewers(event["lookup"])
     return app.resolve(event, context)

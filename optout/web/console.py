@@ -48,6 +48,7 @@ from optout.errors import (
 from optout.exclusions.entry import Scope
 from optout.exclusions.face_rates import face_threshold, false_share, review_threshold
 from optout.likeness import alike, disagreeing
+from optout.listed import alike_on_the_list
 from optout.provisional import HELD_PER_ADDRESS, HELD_PER_DAY
 from optout.requests import (
     TRANSITIONS,
@@ -402,6 +403,22 @@ def _case(
         due_rule=wording.due_rule,
         max_text=MAX_TEXT,
     )
+
+
+def listed_faces(requests: Requests, request_id: str, now: datetime) -> Response[str]:
+    """Whose faces on the exclusion list look like those of this case: of all cases, not only of the related ones. A
+    fragment of its own, because the case must not wait for it."""
+    request = _confirmed(requests, request_id, now)
+    try:
+        ids = alike_on_the_list(requests.photos(request.id))
+    except Exception as error:
+        if not isinstance(http.in_our_terms(error), Unavailable):
+            raise
+        return _fragment("listed", failed=True, cases=[], deleted=0)
+    found = {exclusion_id: requests.by_exclusion(exclusion_id, now) for exclusion_id in ids}
+    cases = {each.id: each for each in found.values() if each is not None and each.id != request.id}
+    deleted = sum(each is None for each in found.values())
+    return _fragment("listed", failed=False, cases=list(cases.values()), deleted=deleted)
 
 
 def face_signals(

@@ -46,6 +46,7 @@ REVIEWED: dict[str, dict[str, set[str]]] = {
         },
         "RequestsBy": {"dynamodb:Query"},
         "Exclusions": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+        "ListedFaces": {"lambda:InvokeFunction"},
         "Photos": {"s3:GetObject"},
         "Links": {"secretsmanager:GetSecretValue"},
     },

@@ -44,6 +44,7 @@ REVIEWED = {
     ("POST", "/requests/{id}/revocation/confirmation"): ("Decide", COGNITO),
     ("POST", "/requests/{id}/added"): ("Decide", COGNITO),
     ("POST", "/requests/{id}/suspension"): ("Decide", COGNITO),
+    ("GET", "/requests/{id}/listed"): ("Decide", COGNITO),
     ("GET", "/requests/{id}/photos/{ticket}"): ("Decide", COGNITO),
     ("GET", "/reviews"): ("Decide", COGNITO),
     ("POST", "/reviews/{sha256}/{exclusion}"): ("Decide", COGNITO),

@@ -46,6 +46,16 @@ def test_two_photos_opt_a_person_out_and_a_third_is_excluded_while_a_stranger_is
     [match] = verdicts["both"]["matches"]
     assert match["box"][0] >= 600
 
+    # Who asks for a face that is listed already, with another photo and from another address, is shown to the reviewer.
+    for name, email, said in (
+        ("obama3.jpg", "ex@people.example", number),
+        ("biden.jpg", "new@people.example", "No face"),
+    ):
+        again = Requester(running, email)
+        again.begin("face").upload(picture(name))
+        asking = Reviewer(running, "anna")
+        assert said in asking.listed_faces(asking.find(again.confirm()))
+
     # A photo that comes later waits for a reviewer; whatever they decide, the two before it stay in force.
     case, reviewer = Reviewer(running, "ben").find(number), Reviewer(running, "ben")
     for action, photos in (("reject", 2), ("accept", 3)):
