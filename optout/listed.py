@@ -33,7 +33,7 @@ def alike_on_the_list(photos: Sequence[Photo]) -> list[str]:
     if not items:
         return []
     answer = settings.aws("lambda").invoke(
-        FunctionName=settings.exclude_check_function(),
+        FunctionName=settings.exclude_check_alias(),
         Payload=json.dumps({"lookup": {"items": items, "scopes": [Scope.FACE]}}),
     )
     if "FunctionError" in answer:

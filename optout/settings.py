@@ -81,9 +81,9 @@ def reviews_url() -> str:
     return os.environ["REVIEWS_URL"]
 
 
-def exclude_check_function() -> str:
+def exclude_check_alias() -> str:
     """ARN of the live version of the function that holds the exclusion list in memory."""
-    return os.environ["EXCLUDE_CHECK_FUNCTION"]
+    return os.environ["EXCLUDE_CHECK_ALIAS"]
 
 
 def reviews_arn() -> str:

@@ -44,7 +44,7 @@ ENVIRONMENT = {
     "ENGINE_PICTURE_HOSTS": "https://*.lens.example http://localhost:*",
     "POWERTOOLS_METRICS_NAMESPACE": "ImageOptout",
     "POWERTOOLS_SERVICE_NAME": "unit",
-    "EXCLUDE_CHECK_FUNCTION": "arn:aws:lambda:eu-central-1:123456789012:function:exclude_check:live",
+    "EXCLUDE_CHECK_ALIAS": "arn:aws:lambda:eu-central-1:123456789012:function:exclude_check:live",
     "CONSOLE_CLIENT_ID": "console",
     "CONSOLE_LOGIN_URL": "https://login.example.org",
 }

@@ -36,6 +36,7 @@ VARIABLES: dict[str, Any] = {
     "RECEIPTS_QUEUE_ARN": {"Fn::GetAtt": ["Receipts", "Arn"]},
     "REVIEWS_URL": {"Ref": "Reviews"},
     "REVIEWS_ARN": {"Fn::GetAtt": ["Reviews", "Arn"]},
+    "EXCLUDE_CHECK_ALIAS": {"Ref": "ExcludeCheck.Alias"},
     "ENGINE_PICTURE_HOSTS": {"Ref": "EnginePictureHosts"},
 }
 
@@ -52,7 +53,7 @@ def test_a_variable_is_named_after_the_resource_it_points_to(function: str) -> N
             continue
         assert value == VARIABLES[name]
         target = value.get("Ref") or value["Fn::GetAtt"][0]
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", target).upper()
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", target).upper().replace(".", "_")
         assert name == words or name.startswith(f"{words}_")
 
 

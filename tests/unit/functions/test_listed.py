@@ -43,7 +43,7 @@ class Console:
         self.asked: list[Any] = []
 
     def invoke(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        assert arguments["FunctionName"] == ENVIRONMENT["EXCLUDE_CHECK_FUNCTION"]
+        assert arguments["FunctionName"] == ENVIRONMENT["EXCLUDE_CHECK_ALIAS"]
         if self.failing == "no answer":
             raise ReadTimeoutError(endpoint_url="https://lambda.example")
         if self.failing:
