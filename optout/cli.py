@@ -188,11 +188,13 @@ def _operating(step: Callable[[argparse.Namespace], int]) -> Callable[[argparse.
 
 def _new_epoch(options: argparse.Namespace) -> int:
     from optout import recovery, settings
+    from optout.exclusions.snapshot import Snapshots
 
     try:
         begun = recovery.new_epoch(
             settings.exclusions_table(),
             settings.aws("dynamodb"),
+            Snapshots.from_settings(),
             source=options.source,
             despite_gaps=options.despite_gaps,
         )

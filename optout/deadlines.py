@@ -48,6 +48,16 @@ VERIFICATION_LINK = timedelta(days=7)
 HOLDS_COUNTED = timedelta(days=2)
 # Limitation period of most civil claims in the EU member states; then the case is deleted whole.
 CASE_KEPT = timedelta(days=365 * _at_least("CASE_KEPT_YEARS", 3))
+# What is withdrawn has left the log and the snapshots of the exclusion list, old versions included, after this time at
+# the latest. It is more than what follows adds up to, so that a compaction that fails for days still keeps the promise.
+WITHDRAWN_SIGNALS_GONE = timedelta(days=35)
+# A segment of the list is written anew without what was withdrawn when the oldest of it has waited so long.
+LIST_WITHDRAWN_KEPT = timedelta(days=7)
+# A change stays in the log so long after it is in a snapshot: what is restored from a backup of a few days ago goes on
+# from the same snapshot.
+LIST_LOG_KEPT = timedelta(days=7)
+# A segment is deleted so long after it was replaced: nobody who began to read it then still does.
+LIST_SEGMENTS_KEPT = timedelta(days=1)
 
 
 @dataclass(frozen=True)

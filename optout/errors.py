@@ -23,6 +23,7 @@
     ├── DecisionTooLarge       more signals than one log item holds
     └── Unavailable            we cannot answer surely now; ask again
         ├── NotFresh           the exclusion list is behind what was asked for
+        │   └── SnapshotDamaged  a snapshot lacks a part, was changed, or is of another version or epoch
         ├── IndexDamaged       a saved index is cut off, changed or of an unknown version
         └── HeadContended      too many decisions at this moment
 
@@ -149,6 +150,11 @@ class NotFresh(Unavailable):
 
 class IndexDamaged(Unavailable):
     """A saved index is cut off, was changed, or is of a version not known here. Nothing is answered from it."""
+
+
+class SnapshotDamaged(NotFresh):
+    """A snapshot of the list lacks a part, was cut off or changed, or is of a version not known here. Nothing is
+    answered from it. The text says which part, never what is in it."""
 
 
 class HeadContended(Unavailable):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -18,8 +18,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from optout.decisions import exclusions_for
-from optout.errors import HeadContended, NotFresh, NothingToExclude
+from optout.errors import HeadContended, NothingToExclude
 from optout.exclusions.entry import Exclusion, State
+from optout.exclusions.fold import in_force
 from optout.exclusions.log import (
     REREAD_PAUSE_S,
     REREADS,
@@ -34,6 +35,7 @@ from optout.exclusions.log import (
     from_attributes,
     to_attributes,
 )
+from optout.exclusions.snapshot import Manifest, Snapshots
 from optout.requests import OptOutRequest, Status
 from optout.store import Requests
 
@@ -63,6 +65,7 @@ class Epoch:
 def new_epoch(
     table: str,
     client: Any,
+    snapshots: Snapshots,
     *,
     source: str | None = None,
     despite_gaps: bool = False,
@@ -70,8 +73,11 @@ def new_epoch(
 ) -> Epoch:
     """Copy the log of `source` (this very table, or a restored one) into the next epoch, then let that epoch begin.
 
-    Changes keep their order and are numbered from 1. The old epoch stays where it is. Raises `LogBroken` when changes
-    are missing, unless `despite_gaps`, and `HeadContended` when another operator does the same at this moment.
+    The new epoch begins with what the old one's newest snapshot holds, under a manifest of its own, and goes on with
+    the changes above it, in their order and numbered from 1. A snapshot that is ahead of a restored log is what was
+    decided since, so nothing of it is lost. The old epoch stays where it is. Raises `LogBroken` when changes are
+    missing, unless `despite_gaps`, `HeadContended` when another operator does the same at this moment, and
+    `SnapshotDamaged` for a snapshot that cannot be read.
     """
     source = source or table
     seen = _head(table, client)
@@ -79,8 +85,12 @@ def new_epoch(
     if origin is None:
         # Without a head nobody can say which epoch was in force, nor where it ended.
         raise LogBroken(["head"])
-    epoch = _unused(table, client, after=max(origin.epoch, seen.epoch if seen else 0))
-    items, lost = _changes(source, client, origin, pause)
+    epoch = _unused(table, client, snapshots, after=max(origin.epoch, seen.epoch if seen else 0))
+    base = snapshots.newest(origin.epoch)
+    above = 0 if base is None else base.manifest.seq
+    items, lost = _changes(source, client, origin, above, pause)
+    if base is not None and (despite_gaps or not lost) and not _adopt(snapshots, base.manifest, epoch):
+        raise HeadContended
     copied = 0
     for _ in range(ROUNDS):
         if lost and not despite_gaps:
@@ -95,7 +105,7 @@ def new_epoch(
             break
         # A decision was taken meanwhile: what it wrote comes along.
         before = items
-        items, lost = _changes(source, client, seen, pause)
+        items, lost = _changes(source, client, seen, above, pause)
         if items[:copied] != before:
             break
     raise HeadContended
@@ -109,10 +119,16 @@ def _head(table: str, client: Any) -> Version | None:
     return Version(item["epoch"], item["head"])
 
 
+def _adopt(snapshots: Snapshots, manifest: Manifest, epoch: int) -> bool:
+    """Give a new epoch the segments of an old one as what it is at before its first change; False when it has some."""
+    history = ((0, snapshots.time().isoformat()),)
+    return snapshots.replace(replace(manifest, epoch=epoch, seq=0, history=history, retired=()), None)
+
+
 def _changes(
-    table: str, client: Any, head: Version, pause: Callable[[float], None]
+    table: str, client: Any, head: Version, above: int, pause: Callable[[float], None]
 ) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
-    """All items of the head's epoch in order, and the numbers that are missing among them.
+    """All items of the head's epoch above a number in order, and the numbers that are missing among them.
 
     The items are as they are stored: also those of a format that this code does not know. What is committing at this
     moment may take a few looks (see `optout.exclusions.log`).
@@ -120,9 +136,9 @@ def _changes(
     for reread in range(REREADS + 1):
         if reread:
             pause(REREAD_PAUSE_S)
-        items = list(_query(table, client, head.epoch))
+        items = [item for item in _query(table, client, head.epoch) if int(item["seq"]["N"]) > above]
         found = {int(item["seq"]["N"]) for item in items}
-        lost = tuple(seq for seq in range(1, max(head.seq, *found, 0) + 1) if seq not in found)
+        lost = tuple(seq for seq in range(above + 1, max(head.seq, *found, 0) + 1) if seq not in found)
         if not lost:
             break
     return items, lost
@@ -140,9 +156,13 @@ def _query(table: str, client: Any, epoch: int, **limit: int) -> Iterator[dict[s
         yield from page["Items"]
 
 
-def _unused(table: str, client: Any, after: int) -> int:
+def _unused(table: str, client: Any, snapshots: Snapshots, after: int) -> int:
     """The next epoch that no interrupted copy has begun to fill."""
-    return next(epoch for epoch in count(after + 1) if next(_query(table, client, epoch, Limit=1), None) is None)
+
+    def begun(epoch: int) -> bool:
+        return next(_query(table, client, epoch, Limit=1), None) is not None or snapshots.newest(epoch) is not None
+
+    return next(epoch for epoch in count(after + 1) if not begun(epoch))
 
 
 def _copy(table: str, client: Any, items: list[dict[str, Any]], epoch: int, first: int) -> None:
@@ -220,7 +240,7 @@ def reconcile(requests: Requests, log: ExclusionLog, client: Any, now: datetime,
     raised, and what is left is for the next run. Raises `NotFresh` for a log that cannot be read.
     """
     head = log.head()
-    listed = _in_force(log, head)
+    listed = in_force(log, head)
     differences = Differences()
     held: set[str] = set()
     for case in requests.with_exclusions():
@@ -246,29 +266,6 @@ def reconcile(requests: Requests, log: ExclusionLog, client: Any, now: datetime,
             raise HeadContended from error
         head = Version(head.epoch, head.seq + 1)
     return differences
-
-
-def _in_force(log: ExclusionLog, head: Version) -> dict[str, State]:
-    """What is on the list at `head`. Raises `NotFresh` when the log cannot be seen in full up to there."""
-    listed: dict[str, State] = {}
-    seen = 0
-    for item in log.tail(Version(head.epoch, 0)):
-        if item.seq != seen + 1 or item.seq > head.seq:
-            break
-        seen = item.seq
-        for change in item.changes:
-            match change:
-                case Add(exclusion):
-                    listed[exclusion.exclusion_id] = exclusion.state
-                case Remove(one):
-                    listed.pop(one, None)
-                case Suspend(one) if listed.get(one) is State.ACCEPTED:
-                    listed[one] = State.SUSPENDED
-                case Resume(one) if listed.get(one) is State.SUSPENDED:
-                    listed[one] = State.ACCEPTED
-    if seen < head.seq:
-        raise NotFresh("a change of the list cannot be seen")
-    return listed
 
 
 def _compare(case: OptOutRequest, requests: Requests, listed: dict[str, State], differences: Differences) -> None:

@@ -61,6 +61,11 @@ def exclusions_table() -> str:
     return os.environ["EXCLUSIONS_TABLE"]
 
 
+def snapshots_bucket() -> str:
+    """Name of the bucket of the exclusion list's snapshots."""
+    return os.environ["SNAPSHOTS_BUCKET"]
+
+
 def photos_bucket() -> str:
     """Name of the bucket of uploads and kept copies."""
     return os.environ["PHOTOS_BUCKET"]

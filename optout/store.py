@@ -53,6 +53,7 @@ from optout.errors import (
     TooManyPhotos,
 )
 from optout.exclusions.entry import Exclusion, State
+from optout.exclusions.fold import in_force
 from optout.exclusions.log import (
     Add,
     Answer,
@@ -1305,7 +1306,7 @@ class Requests:
             parts: list[dict[str, Any]] = []
             if case is None:
                 # The case was deleted when its time was over; its exclusions stay, and the log alone knows them.
-                state = self._log.state_of(exclusion_id, head)
+                state = in_force(self._log, head, exclusion_id).get(exclusion_id)
                 if state not in {State.ACCEPTED, State.SUSPENDED}:
                     raise ExclusionNotFound
                 if suspends == (state is State.SUSPENDED):

@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "REQUESTS_TABLE": "Requests",
     "EXCLUSIONS_TABLE": "Exclusions",
     "PHOTOS_BUCKET": "photos",
+    "SNAPSHOTS_BUCKET": "snapshots",
     "SITE_URL": "https://optout.example.org",
     "ENGINE_NAME": "Lens Search",
     "SENDER": "optout@example.org",
@@ -70,7 +71,7 @@ def create_tables(client: Any) -> None:
 
 @contextmanager
 def storage() -> Iterator[None]:
-    """moto with the tables, the versioned bucket, the queues and the link secret; settings point there."""
+    """moto with the tables, the versioned buckets, the queues and the link secret; settings point there."""
     before = dict(os.environ)
     os.environ.update(ENVIRONMENT)
     _forget_clients()
@@ -78,8 +79,9 @@ def storage() -> Iterator[None]:
         with mock_aws():
             create_tables(boto3.client("dynamodb"))
             s3 = boto3.client("s3")
-            s3.create_bucket(Bucket="photos", CreateBucketConfiguration={"LocationConstraint": REGION})
-            s3.put_bucket_versioning(Bucket="photos", VersioningConfiguration={"Status": "Enabled"})
+            for bucket in ("photos", "snapshots"):
+                s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+                s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
             os.environ["MAIL_QUEUE_URL"] = boto3.client("sqs").create_queue(QueueName="Mail")["QueueUrl"]
             os.environ["REVIEWS_URL"] = boto3.client("sqs").create_queue(QueueName="Reviews")["QueueUrl"]
             secret = boto3.client("secretsmanager").create_secret(Name="LinkSecret", SecretString="unit-link-secret")

@@ -7,7 +7,8 @@ A writer puts item `head + 1` and moves the head in one transaction (`writes`, w
 case's own state). A reader reads the head strongly, then the tail, and answers only when it has applied every change up
 to that head: a Query may show items 5 and 7 of transactions that are still committing and not yet 6, so only the
 contiguous prefix counts (DynamoDB Developer Guide, "Isolation levels for transactions": a Query is read-committed, not
-serializable, with respect to a transaction). The log never expires by TTL.
+serializable, with respect to a transaction). The log never expires by TTL: what is old leaves it only when a snapshot
+(`optout.exclusions.snapshot`) holds it, and a list begins with that snapshot and applies the changes above it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from optout import settings
 from optout.errors import DecisionTooLarge, NotFresh, RequestInvalid
-from optout.exclusions.entry import Exclusion, State, UnknownEntry, from_item, to_item
+from optout.exclusions.entry import Exclusion, UnknownEntry, from_item, to_item
 from optout.exclusions.face_rates import CRAWLED_FACES_PER_DAY, REVIEWS_PER_DAY
 
 if TYPE_CHECKING:
     from optout.exclusions.matcher import ExclusionList
+    from optout.exclusions.snapshot import Found, Snapshots
 
 # DynamoDB refuses items above 400 KB; what is left is for the attribute names and the item's own fields.
 MAX_ITEM_BYTES = 350_000
@@ -34,6 +36,8 @@ MAX_ITEM_BYTES = 350_000
 # visible within milliseconds, and a crawler waits for the answer.
 REREADS = 8
 REREAD_PAUSE_S = 0.05
+# Changes that one run of the compaction takes out of the log; the next goes on.
+TRUNCATED_AT_ONCE = 1_000
 
 
 @cache
@@ -181,14 +185,21 @@ def _read_change(item: dict[str, Any]) -> Change:
 class ExclusionLog:
     """The log table."""
 
-    def __init__(self, table: str, client: Any) -> None:
+    def __init__(self, table: str, client: Any, snapshots: Callable[[], Snapshots] | None = None) -> None:
+        """`snapshots` gives what the log continues; without, it is complete from its first change."""
         self._table = table
         self._client = client
+        self._snapshots = snapshots
 
     @classmethod
     def from_settings(cls) -> ExclusionLog:
         """The log of this deployment."""
-        return cls(settings.exclusions_table(), settings.aws("dynamodb"))
+        return cls(settings.exclusions_table(), settings.aws("dynamodb"), _snapshots_of_settings)
+
+    @property
+    def snapshots(self) -> Snapshots | None:
+        """The snapshots that the log continues. Who only writes the log never asks, and needs no right to them."""
+        return None if self._snapshots is None else self._snapshots()
 
     def head(self) -> Version:
         """The newest version, read strongly. A log that was never written to is at `START`."""
@@ -219,24 +230,20 @@ class ExclusionLog:
                 except (UnknownEntry, KeyError) as error:
                     raise NotFresh("a change in the log has an unknown format") from error
 
-    def state_of(self, exclusion_id: str, head: Version) -> State | None:
-        """The state of one exclusion at `head`, from the whole log; None when it is not on the list.
-
-        Raises `NotFresh` when the log cannot be seen in full up to there.
-        """
-        state, seen = None, 0
-        for item in self.tail(Version(head.epoch, 0)):
-            if item.seq != seen + 1 or item.seq > head.seq:
-                break
-            seen = item.seq
-            for change in item.changes:
-                if isinstance(change, Add):
-                    state = change.exclusion.state if change.exclusion.exclusion_id == exclusion_id else state
-                elif not isinstance(change, Answer) and change.exclusion_id == exclusion_id:
-                    state = _after(state, change)
-        if seen < head.seq:
-            raise NotFresh("a change of the list cannot be seen yet")
-        return state
+    def truncate(self, epoch: int, upto: int) -> int:
+        """Delete the changes of an epoch up to and with this one, the oldest first and `TRUNCATED_AT_ONCE` at most.
+        Returns how many. Only changes that a snapshot in force holds may be named."""
+        page = self._client.query(
+            TableName=self._table,
+            ConsistentRead=True,
+            KeyConditionExpression="pk = :log AND seq <= :upto",
+            ExpressionAttributeValues=to_attributes({":log": f"log#{epoch}", ":upto": upto}),
+            ProjectionExpression="pk, seq",
+            Limit=TRUNCATED_AT_ONCE,
+        )
+        for item in page["Items"]:
+            self._client.delete_item(TableName=self._table, Key={"pk": item["pk"], "seq": item["seq"]})
+        return len(page["Items"])
 
     def writes(self, changes: Sequence[Change], head: Version, now: datetime) -> list[dict[str, Any]]:
         """The two transaction parts that put `changes` at `head + 1` and move the head there.
@@ -277,13 +284,10 @@ class ExclusionLog:
         ]
 
 
-def _after(state: State | None, change: Remove | Suspend | Resume) -> State | None:
-    if isinstance(change, Remove):
-        return None
-    source, target = (
-        (State.ACCEPTED, State.SUSPENDED) if isinstance(change, Suspend) else (State.SUSPENDED, State.ACCEPTED)
-    )
-    return target if state is source else state
+def _snapshots_of_settings() -> Snapshots:
+    from optout.exclusions.snapshot import Snapshots
+
+    return Snapshots.from_settings()
 
 
 @dataclass(frozen=True)
@@ -315,7 +319,8 @@ class CurrentList:
         }
         self._pause = pause
         self._head = START
-        self._start_over(START.epoch)
+        self._list: ExclusionList | None = None
+        self._applied = Version(START.epoch, 0)
 
     @classmethod
     def from_settings(cls) -> CurrentList:
@@ -327,11 +332,20 @@ class CurrentList:
             crawled_faces_per_day=settings.crawled_faces_per_day(),
         )
 
-    def _start_over(self, epoch: int) -> None:
+    def _start_over(self, epoch: int, found: Found | None) -> ExclusionList:
+        """Begin with a snapshot, or with nothing. Whatever goes wrong, what was there before stays."""
         from optout.exclusions.matcher import ExclusionList  # page functions write the log without NumPy
+        from optout.exclusions.segment import load
 
-        self._list = ExclusionList(**self._rates)
-        self._applied = Version(epoch, 0)
+        fresh = ExclusionList(**self._rates)
+        if found is not None and self._log.snapshots is not None:
+            fresh.load(load(self._log.snapshots, found.manifest))
+        self._list, self._applied = fresh, Version(epoch, 0 if found is None else found.manifest.seq)
+        return fresh
+
+    def _newest(self, epoch: int) -> Found | None:
+        snapshots = self._log.snapshots
+        return None if snapshots is None else snapshots.newest(epoch)
 
     @property
     def lag(self) -> int:
@@ -342,30 +356,39 @@ class CurrentList:
         """Apply every change up to the head as it is now, and return the list at that version.
 
         Raises `NotFresh` when that cannot be shown: a change below the head cannot be seen yet, the log ends below
-        `min_version`, or the head went backwards (a lost or restored table must never be taken for an empty list).
+        `min_version`, the head went backwards (a lost or restored table must never be taken for an empty list), or the
+        snapshot that the log continues is damaged, missing in part, or newer than the log.
         """
         as_of = datetime.now(UTC)
         head = self._head = self._log.head()
-        if head.epoch != self._applied.epoch:
-            if head.epoch < self._applied.epoch:
-                raise NotFresh("the log went back to an older epoch")
-            self._start_over(head.epoch)
+        if head.epoch < self._applied.epoch:
+            raise NotFresh("the log went back to an older epoch")
+        current = self._list
+        if current is None or head.epoch != self._applied.epoch:
+            current = self._start_over(head.epoch, self._newest(head.epoch))
         if min_version is not None and min_version.epoch != head.epoch:
             raise NotFresh("the version asked for is of another epoch")
         needed = max(head.seq, min_version.seq if min_version else 0)
         for reread in range(REREADS + 1):
             if reread:
                 self._pause(REREAD_PAUSE_S)
-            self._apply(self._log.tail(self._applied))
+            self._apply(current, self._log.tail(self._applied))
             if self._applied.seq >= needed:
                 break
+            # What is missing is committing at this moment, or has left the log because a snapshot holds it.
+            found = self._newest(head.epoch)
+            if found is not None and found.manifest.seq > self._applied.seq:
+                current = self._start_over(head.epoch, found)
+                self._apply(current, self._log.tail(self._applied))
+                if self._applied.seq >= needed:
+                    break
         else:
             raise NotFresh("a change of the list cannot be seen yet")
-        if self._applied.seq > head.seq and self._log.head().seq < self._applied.seq:
-            raise NotFresh("the log has gone backwards")
-        return Current(self._list, self._applied, as_of)
+        if self._applied.seq > head.seq and self._log.head() < self._applied:
+            raise NotFresh("the log has gone backwards, or the snapshot is newer than its head")
+        return Current(current, self._applied, as_of)
 
-    def _apply(self, items: Iterator[LogItem]) -> None:
+    def _apply(self, current: ExclusionList, items: Iterator[LogItem]) -> None:
         """Apply the contiguous prefix; a gap ends it."""
         for item in items:
             if item.seq != self._applied.seq + 1:
@@ -373,13 +396,13 @@ class CurrentList:
             for change in item.changes:
                 match change:
                     case Add():
-                        self._list.add(change.exclusion)
+                        current.add(change.exclusion)
                     case Remove():
-                        self._list.remove(change.exclusion_id)
+                        current.remove(change.exclusion_id)
                     case Suspend():
-                        self._list.suspend(change.exclusion_id)
+                        current.suspend(change.exclusion_id)
                     case Resume():
-                        self._list.resume(change.exclusion_id)
+                        current.resume(change.exclusion_id)
                     case Answer():
-                        self._list.remember(change.exclusion_id, change.candidate_sha256, same=change.same)
+                        current.remember(change.exclusion_id, change.candidate_sha256, same=change.same)
             self._applied = Version(self._applied.epoch, item.seq)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optout.exclusions.agreement import LIKELY_AGREEMENT, SURE_AGREEMENT, Likeness, place, shown_whole
+from optout.exclusions.bulk import Bulk
 from optout.exclusions.entry import (
     Exclusion,
     FaceExclusion,
@@ -35,6 +36,8 @@ from optout.exclusions.face_rates import (
 from optout.exclusions.face_search import FaceIndex
 from optout.exclusions.index import HammingIndex
 from optout.exclusions.keypoint_index import KeypointIndex
+from optout.exclusions.log import Answer
+from optout.exclusions.segment import Kind, Part
 from optout.fingerprint import FINGERPRINT_VERSION, PDQ_MIN_QUALITY, Fingerprint
 from optout.fingerprint.faces import FACE_DIMENSIONS, FACE_MODEL, Face
 from optout.fingerprint.keypoints import from_bytes
@@ -155,9 +158,22 @@ class ExclusionList:
             raise ValueError("reviews_per_day must be at least 0 and crawled_faces_per_day above 0")
         self._per_million = false_exclusions_per_million
         self._reviews_per_face = reviews_per_day / crawled_faces_per_day
-        self._shelves = {state: _Shelf() for state in State}
+        self._shelves = {state: _Shelf(Bulk(state)) for state in State}
         self._answers: dict[str, dict[str, bool]] = {}  # sha256 of a candidate -> exclusion id -> same
         self._answered: dict[str, set[str]] = {}  # exclusion id -> candidates
+
+    def load(self, parts: Sequence[Part]) -> None:
+        """Begin with what a snapshot holds; the list must be empty."""
+        for state in State:
+            self._shelves[state] = _Shelf(Bulk(state, [part for part in parts if part.segment.shelf == state]))
+        for part in parts:
+            # Faces are searched by what several photos have in common, which is made one person after the other.
+            few = np.flatnonzero(part.live & (part.segment.kinds != Kind.IMAGE) & (part.segment.kinds != Kind.LINK))
+            for record in map(part.segment.record, few.tolist()):
+                if isinstance(record, Answer):
+                    self._keep_answer(record.exclusion_id, record.candidate_sha256, record.same)
+                else:
+                    self._shelves[record.state].add(record)
 
     def __len__(self) -> int:
         """Number of exclusions of every state; what was added under one id counts once."""
@@ -221,9 +237,12 @@ class ExclusionList:
         """Keep a person's answer about a doubtful hit. From now on the file with this SHA-256 (hex) matches the
         exclusion exactly (`same`), or is no longer doubtful because of it; surer hits count as before. The answer lasts
         as long as the exclusion is on the list, and is nothing when it is not."""
-        if any(exclusion_id in shelf.held for shelf in self._shelves.values()):
-            self._answers.setdefault(candidate_sha256, {})[exclusion_id] = same
-            self._answered.setdefault(exclusion_id, set()).add(candidate_sha256)
+        if any(shelf.holds(exclusion_id) for shelf in self._shelves.values()):
+            self._keep_answer(exclusion_id, candidate_sha256, same)
+
+    def _keep_answer(self, exclusion_id: str, candidate_sha256: str, same: bool) -> None:
+        self._answers.setdefault(candidate_sha256, {})[exclusion_id] = same
+        self._answered.setdefault(exclusion_id, set()).add(candidate_sha256)
 
     @property
     def answers(self) -> Iterator[tuple[str, str, bool]]:
@@ -241,8 +260,7 @@ class ExclusionList:
         self._move(exclusion_id, State.SUSPENDED, State.ACCEPTED)
 
     def _move(self, exclusion_id: str, source: State, target: State) -> None:
-        held = list(self._shelves[source].held.get(exclusion_id, ()))
-        self._shelves[source].remove(exclusion_id)
+        held = self._shelves[source].take(exclusion_id)
         for exclusion in held:
             self._shelves[target].add(replace(exclusion, state=target))
 
@@ -367,12 +385,7 @@ class ExclusionList:
         return face_threshold(shelf.face_photos, self._per_million)
 
     def _ids(self, scope: Scope | None = None) -> set[str]:
-        return {
-            exclusion_id
-            for shelf in self._shelves.values()
-            for exclusion_id, held in shelf.held.items()
-            if scope is None or any(exclusion.scope is scope for exclusion in held)
-        }
+        return set().union(*(shelf.ids(scope) for shelf in self._shelves.values()))
 
 
 @dataclass(frozen=True)
@@ -400,7 +413,7 @@ class _Signals:
         """Names of the signals that a sure answer about this scope needs and that were not given."""
         match scope:
             case Scope.IMAGE:
-                if not any(shelf.exact for shelf in shelves):
+                if not any(shelf.pictures_listed for shelf in shelves):
                     return ()
                 by_code = any(len(shelf.codes) for shelf in shelves)
                 by_bytes = any(shelf.exact_only for shelf in shelves)
@@ -413,7 +426,7 @@ class _Signals:
             case Scope.FACE:
                 return () if self.faces is not None or not any(len(shelf.faces) for shelf in shelves) else ("faces",)
             case Scope.LINK:
-                return () if self.url_hash is not None or not any(shelf.links for shelf in shelves) else ("url",)
+                return () if self.url_hash is not None or not any(shelf.links_listed for shelf in shelves) else ("url",)
 
 
 _FaceHits = dict[State, list[list[tuple[int, float]]]]
@@ -431,16 +444,18 @@ class _Found:
 
 @dataclass
 class _Shelf:
-    """The exclusions of one state, by every key they are found by."""
+    """The exclusions of one state, by every key they are found by: those of the snapshot it began with in bulk, what
+    came since one by one. What changes is taken out of the bulk first."""
 
+    bulk: Bulk
     held: dict[str, list[Exclusion]] = field(default_factory=dict)
     exact: dict[str, list[str]] = field(default_factory=dict)  # sha256 -> ids
     links: dict[bytes, list[str]] = field(default_factory=dict)
-    codes: HammingIndex = field(default_factory=HammingIndex)
-    pictures: KeypointIndex = field(default_factory=KeypointIndex)
+    codes: HammingIndex = field(init=False)
+    pictures: KeypointIndex = field(init=False)
     faces: FaceIndex = field(default_factory=lambda: FaceIndex(FACE_DIMENSIONS))
     face_photos: int = 0  # photos behind `faces`
-    exact_only: int = 0  # pictures without codes
+    _exact_only: int = 0  # pictures without codes
     foreign: int = 0  # faces made by another model, which cannot be compared
     _code_owner: dict[int, str] = field(default_factory=dict)
     _code_place: dict[int, tuple[int, int]] = field(default_factory=dict)  # code's row -> picture's row, orientation
@@ -448,7 +463,39 @@ class _Shelf:
     _face_owner: dict[int, str] = field(default_factory=dict)
     _rows: dict[str, tuple[list[int], list[int], list[int]]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.codes, self.pictures = self.bulk.codes, self.bulk.pictures
+
+    @property
+    def exact_only(self) -> int:
+        """How many pictures are without codes."""
+        return self._exact_only + self.bulk.exact_only
+
+    @property
+    def pictures_listed(self) -> bool:
+        return bool(self.exact) or self.bulk.image_count > 0
+
+    @property
+    def links_listed(self) -> bool:
+        return bool(self.links) or self.bulk.link_count > 0
+
+    def holds(self, exclusion_id: str) -> bool:
+        return exclusion_id in self.held or bool(self.bulk.rows(exclusion_id))
+
+    def ids(self, scope: Scope | None) -> set[str]:
+        """Of all exclusions, or of those of one scope."""
+        own = {name for name, held in self.held.items() if scope is None or any(each.scope is scope for each in held)}
+        return own | self.bulk.ids(scope)
+
     def add(self, exclusion: Exclusion) -> None:
+        self._unpack(exclusion.exclusion_id)
+        self._add(exclusion)
+
+    def _unpack(self, exclusion_id: str) -> None:
+        for row in self.bulk.rows(exclusion_id):
+            self._add(self.bulk.take(row))
+
+    def _add(self, exclusion: Exclusion) -> None:
         exclusion_id = exclusion.exclusion_id
         held = self.held.setdefault(exclusion_id, [])
         if exclusion in held:
@@ -458,7 +505,7 @@ class _Shelf:
         match exclusion:
             case ImageExclusion():
                 self.exact.setdefault(exclusion.sha256, []).append(exclusion_id)
-                self.exact_only += not exclusion.dihedral
+                self._exact_only += not exclusion.dihedral
                 if exclusion.keypoints is not None:
                     picture_rows.append(picture := self.pictures.add(from_bytes(exclusion.keypoints)))
                     self._picture_owner[picture] = exclusion_id
@@ -479,11 +526,16 @@ class _Shelf:
                 self.links.setdefault(exclusion.url_hash, []).append(exclusion_id)
 
     def remove(self, exclusion_id: str) -> None:
-        for exclusion in self.held.pop(exclusion_id, []):
+        self.take(exclusion_id)
+
+    def take(self, exclusion_id: str) -> list[Exclusion]:
+        """Remove everything under an id; returns what it was."""
+        taken: list[Exclusion] = [self.bulk.take(row) for row in self.bulk.rows(exclusion_id)]
+        for exclusion in (own := self.held.pop(exclusion_id, [])):
             match exclusion:
                 case ImageExclusion():
                     _drop(self.exact, exclusion.sha256, exclusion_id)
-                    self.exact_only -= not exclusion.dihedral
+                    self._exact_only -= not exclusion.dihedral
                 case FaceExclusion() if exclusion.model != FACE_MODEL:
                     self.foreign -= 1
                 case FaceExclusion():
@@ -501,6 +553,31 @@ class _Shelf:
         for row in face_rows:
             self.faces.remove(row)
             del self._face_owner[row]
+        return taken + own
+
+    def exact_ids(self, sha256: str | None) -> list[str]:
+        """Of the pictures whose file this is."""
+        if sha256 is None:
+            return []
+        return [*self.bulk.of_key(bytes.fromhex(sha256), images=True), *self.exact.get(sha256, ())]
+
+    def link_ids(self, url_hash: bytes) -> list[str]:
+        """Of the addresses with this hash."""
+        return [*self.bulk.of_key(url_hash, images=False), *self.links.get(url_hash, ())]
+
+    def scopes(self, exclusion_id: str) -> set[Scope]:
+        """What the exclusions under an id cover."""
+        return {each.scope for each in self.held.get(exclusion_id, ())} | self.bulk.scopes(exclusion_id)
+
+    def code_owner(self, row: int) -> str:
+        return self._code_owner[row] if row >= self.bulk.code_rows else self.bulk.owner_of_code(row)
+
+    def code_place(self, row: int) -> tuple[int, int] | None:
+        """The row in `pictures` and the orientation of a code; None when its picture has no keypoints."""
+        return self._code_place.get(row) if row >= self.bulk.code_rows else self.bulk.place_of_code(row)
+
+    def picture_owner(self, row: int) -> str:
+        return self._picture_owner[row] if row >= self.bulk.picture_rows else self.bulk.owner_of_picture(row)
 
     def near(self, codes: Sequence[bytes], radius: int) -> list[list[tuple[int, int]]]:
         """Of each code the rows of codes within the radius, and how many bits away they are."""
@@ -513,7 +590,7 @@ class _Shelf:
 
     def named(self, exclusion_ids: Iterable[str], asked: tuple[Scope, ...]) -> tuple[Match, ...]:
         """Those of these exclusions that are here and whose scope is asked, as a person's answer made them match."""
-        here = {(name, each.scope): None for name in exclusion_ids for each in self.held.get(name, ())}
+        here = [(name, scope) for name in exclusion_ids for scope in Scope if scope in self.scopes(name)]
         return tuple(Match(name, scope, "answer", 0, 0) for name, scope in here if scope in asked)
 
     def search(
@@ -534,12 +611,12 @@ class _Shelf:
                 found[match.exclusion_id, match.signal] = match
 
         if Scope.IMAGE in asked:
-            for exclusion_id in self.exact.get(signals.fingerprint.sha256 or "", ()):
+            for exclusion_id in self.exact_ids(signals.fingerprint.sha256):
                 keep(Match(exclusion_id, Scope.IMAGE, "sha256", 0, 0))
             for row, bits in near:
-                keep(Match(self._code_owner[row], Scope.IMAGE, "pdq", bits, PDQ_RADIUS))
+                keep(Match(self.code_owner(row), Scope.IMAGE, "pdq", bits, PDQ_RADIUS))
         if Scope.LINK in asked and signals.url_hash is not None:
-            for exclusion_id in self.links.get(signals.url_hash, ()):
+            for exclusion_id in self.link_ids(signals.url_hash):
                 keep(Match(exclusion_id, Scope.LINK, "url", 0, 0))
         for face, alike in zip(signals.faces or (), hits, strict=False):
             box = face.box if face.box[2] else None
@@ -564,12 +641,12 @@ class _Shelf:
         parts = (*whole, *views.codes)
         for (_, box), hits in zip(parts, self.near([part for part, _ in parts], PDQ_CANDIDATE_RADIUS), strict=True):
             for row, bits in hits:
-                owner = self._code_owner[row]
+                owner = self.code_owner(row)
                 if bits <= PDQ_RADIUS:
                     if owner not in sure or bits < sure[owner].distance:
                         sure[owner] = Match(owner, Scope.IMAGE, "pdq", bits, PDQ_RADIUS)
-                elif row in self._code_place:
-                    picture, orientation = self._code_place[row]
+                elif (at := self.code_place(row)) is not None:
+                    picture, orientation = at
                     near[picture] = None
                     _best(found, picture, shown_whole(views.grey, box, orientation, self.pictures.keypoints(picture)))
         if not sure:
@@ -590,7 +667,7 @@ class _Shelf:
         sure: dict[str, Match] = {}
         likely: dict[str, Match] = {}
         for picture, likeness in found.items():
-            owner = self._picture_owner[picture]
+            owner = self.picture_owner(picture)
             agreed = SURE_AGREEMENT if likeness.sure else LIKELY_AGREEMENT
             matches = sure if likeness.sure else likely
             match = Match(owner, Scope.IMAGE, "picture", 1 - likeness.agreement, 1 - agreed)

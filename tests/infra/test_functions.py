@@ -20,6 +20,7 @@ VARIABLES: dict[str, Any] = {
     "REQUESTS_TABLE": {"Ref": "Requests"},
     "EXCLUSIONS_TABLE": {"Ref": "Exclusions"},
     "PHOTOS_BUCKET": {"Ref": "Photos"},
+    "SNAPSHOTS_BUCKET": {"Ref": "Snapshots"},
     "MAIL_QUEUE_URL": {"Ref": "Mail"},
     "LINK_SECRET": {"Fn::GetAtt": ["LinkSecret", "Id"]},
     "SENDER": {"Ref": "Sender"},
@@ -66,6 +67,7 @@ def test_a_lookup_is_told_of_the_exclusions_and_whom_to_ask_alone() -> None:
     assert set(variables("ExcludeCheck")) == {
         "POWERTOOLS_SERVICE_NAME",
         "EXCLUSIONS_TABLE",
+        "SNAPSHOTS_BUCKET",
         "FALSE_EXCLUSIONS_PER_MILLION",
         "REVIEWS_PER_DAY",
         "CRAWLED_FACES_PER_DAY",
@@ -105,6 +107,7 @@ def test_a_function_writes_to_a_log_group_that_forgets(function: str) -> None:
 
 def test_page_functions_start_without_the_vision_layer() -> None:
     assert {name for name, properties in functions.items() if {"Ref": "Vision"} in properties["Layers"]} == {
+        "Compact",
         "Examine",
         "ExcludeCheck",
     }

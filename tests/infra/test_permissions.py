@@ -48,9 +48,21 @@ REVIEWED: dict[str, dict[str, set[str]]] = {
         "Exclusions": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
         "ListedFaces": {"lambda:InvokeFunction"},
         "Photos": {"s3:GetObject"},
+        "Snapshots": {"s3:GetObject"},
+        "SnapshotsThereOrNot": {"s3:ListBucket"},
         "Links": {"secretsmanager:GetSecretValue"},
     },
-    "ExcludeCheck": {"Exclusions": {"dynamodb:GetItem", "dynamodb:Query"}, "Reviews": {"sqs:SendMessage"}},
+    "ExcludeCheck": {
+        "Exclusions": {"dynamodb:GetItem", "dynamodb:Query"},
+        "Snapshots": {"s3:GetObject"},
+        "SnapshotsThereOrNot": {"s3:ListBucket"},
+        "Reviews": {"sqs:SendMessage"},
+    },
+    "Compact": {
+        "Exclusions": {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query"},
+        "Snapshots": {"s3:DeleteObjectVersion", "s3:GetObject", "s3:PutObject"},
+        "SnapshotsThereOrNot": {"s3:ListBucket", "s3:ListBucketVersions"},
+    },
     "Notify": {
         # Putting: the history of a case whose letter came back, and which letter a message id is.
         "Requests": {
@@ -92,7 +104,8 @@ KEY: dict[str, tuple[set[str], set[str]]] = {
     "Examine": (WRITING, {"dynamodb", "s3"}),
     "Decide": (WRITING, {"dynamodb", "s3", "secretsmanager"}),
     # What SQS asks of whoever sends to a queue with a customer's key.
-    "ExcludeCheck": (READING | {"kms:GenerateDataKey"}, {"dynamodb", "sqs"}),
+    "ExcludeCheck": (READING | {"kms:GenerateDataKey"}, {"dynamodb", "s3", "sqs"}),
+    "Compact": (WRITING, {"dynamodb", "s3"}),
     "Notify": (WRITING, {"dynamodb", "secretsmanager", "sqs"}),
 }
 
@@ -159,8 +172,9 @@ def test_only_lambda_may_take_a_functions_role() -> None:
         assert statement["Action"] == "sts:AssumeRole"
 
 
-def test_a_lookup_reaches_neither_cases_nor_photos() -> None:
-    for statement in statements("ExcludeCheck"):
+@pytest.mark.parametrize("function", ["Compact", "ExcludeCheck"])
+def test_whoever_serves_the_list_reaches_neither_cases_nor_photos(function: str) -> None:
+    for statement in statements(function):
         assert "Requests" not in resource_words(statement)
         assert "Photos" not in resource_words(statement)
 
@@ -174,6 +188,9 @@ def test_the_function_that_reads_strangers_bytes_reaches_neither_the_list_nor_ma
 def test_uploads_and_kept_photos_are_told_apart_everywhere() -> None:
     for function in FUNCTIONS:
         for statement in statements(function):
+            if "Snapshots" in statement["Sid"]:
+                assert "Photos" not in resource_words(statement)
+                continue
             actions = listed(statement["Action"])
             if any(action.startswith("s3:List") for action in actions):
                 assert set(listed(statement["Condition"]["StringLike"]["s3:prefix"])) <= {"raw/*", "photos/*"}
@@ -189,7 +206,12 @@ def test_no_upload_ticket_can_write_where_kept_photos_lie() -> None:
         for statement in statements(function)
         if "s3:PutObject" in listed(statement["Action"])
     }
-    assert writers == {"Submit": "${Photos.Arn}/raw/*", "Examine": "${Photos.Arn}/photos/*"}
+    # Snapshots are of the function alone that compacts: a lookup answers from what it cannot change.
+    assert writers == {
+        "Submit": "${Photos.Arn}/raw/*",
+        "Examine": "${Photos.Arn}/photos/*",
+        "Compact": "${Snapshots.Arn}/*",
+    }
 
 
 def test_crawlers_may_call_the_one_route_of_lookups() -> None:

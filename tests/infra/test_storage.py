@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from local import template
+from optout.deadlines import LIST_LOG_KEPT, LIST_SEGMENTS_KEPT, LIST_WITHDRAWN_KEPT, WITHDRAWN_SIGNALS_GONE
 
 everything = template.load()["Resources"]
 tables = template.resources("AWS::DynamoDB::Table")
 queues = template.resources("AWS::SQS::Queue")
 functions = template.resources("AWS::Serverless::Function")
-(bucket,) = template.resources("AWS::S3::Bucket").values()
+buckets = template.resources("AWS::S3::Bucket")
+bucket = buckets["Photos"]
 (key,) = template.resources("AWS::KMS::Key").values()
 KEY = {"Fn::GetAtt": ["Key", "Arn"]}
 
@@ -24,7 +28,7 @@ def test_a_table_is_encrypted_recoverable_and_hard_to_delete(name: str) -> None:
     assert table["BillingMode"] == "PAY_PER_REQUEST"
 
 
-@pytest.mark.parametrize("name", ["Requests", "Exclusions", "Photos", "LinkSecret", "Reviewers", "Key"])
+@pytest.mark.parametrize("name", ["Requests", "Exclusions", "Photos", "Snapshots", "LinkSecret", "Reviewers", "Key"])
 def test_what_cannot_be_made_again_outlives_the_stack(name: str) -> None:
     assert everything[name]["DeletionPolicy"] == "Retain"
     assert everything[name]["UpdateReplacePolicy"] == "Retain"
@@ -57,7 +61,9 @@ def test_drafts_expire_by_themselves() -> None:
     assert tables["Requests"]["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 
 
-def test_the_bucket_is_closed_encrypted_and_versioned() -> None:
+@pytest.mark.parametrize("name", sorted(buckets))
+def test_a_bucket_is_closed_encrypted_and_versioned(name: str) -> None:
+    bucket = buckets[name]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
@@ -67,12 +73,28 @@ def test_the_bucket_is_closed_encrypted_and_versioned() -> None:
     assert rule["BucketKeyEnabled"] is True, "else every photo is a call to KMS"
 
 
-def test_the_bucket_answers_over_tls_only() -> None:
-    (policy,) = template.resources("AWS::S3::BucketPolicy").values()
+@pytest.mark.parametrize("name", sorted(buckets))
+def test_a_bucket_answers_over_tls_only(name: str) -> None:
+    policy = template.resources("AWS::S3::BucketPolicy")[f"{name}Policy"]
     (statement,) = policy["PolicyDocument"]["Statement"]
+    assert policy["Bucket"] == {"Ref": name}
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    assert statement["Resource"] == [{"Fn::GetAtt": ["Photos", "Arn"]}, {"Fn::Sub": "${Photos.Arn}/*"}]
+    assert statement["Resource"] == [{"Fn::GetAtt": [name, "Arn"]}, {"Fn::Sub": f"${{{name}.Arn}}/*"}]
+
+
+def test_what_was_replaced_in_a_snapshot_is_gone_long_before_it_was_promised() -> None:
+    (rule,) = buckets["Snapshots"]["LifecycleConfiguration"]["Rules"]
+    assert rule["Status"] == "Enabled"
+    assert "ExpirationInDays" not in rule, "a segment in force never expires"
+    days = timedelta(days=rule["NoncurrentVersionExpiration"]["NoncurrentDays"])
+    kept = max(LIST_LOG_KEPT, LIST_WITHDRAWN_KEPT) + LIST_SEGMENTS_KEPT
+    assert kept + days + timedelta(days=7) <= WITHDRAWN_SIGNALS_GONE
+
+
+def test_the_log_is_compacted_without_anybody_asking() -> None:
+    (event,) = functions["Compact"]["Events"].values()
+    assert (event["Type"], event["Properties"]["Schedule"]) == ("Schedule", "rate(1 hour)")
 
 
 def test_raw_uploads_are_gone_after_a_day_whatever_happens() -> None:

@@ -13,6 +13,7 @@ import pytest
 from optout import settings
 from optout.decisions import AcceptReason, Decision, RevokeReason
 from optout.errors import ExclusionNotFound, HeadContended, SameReviewer
+from optout.exclusions.fold import in_force
 from optout.exclusions.log import Add, CurrentList, ExclusionLog, Remove, Suspend, Version
 from optout.fingerprint import Fingerprint
 from optout.requests import Answers, Kind, OptOutRequest, Photo, Revocation, Status, Step, Suspension
@@ -249,11 +250,11 @@ def test_a_table_that_is_not_there_is_one_sentence(requests: Requests, capsys: p
 def test_the_log_alone_tells_the_state_of_an_exclusion(requests: Requests) -> None:
     case = accepted(requests)
     log, client = ExclusionLog.from_settings(), settings.aws("dynamodb")
-    assert log.state_of(case.exclusions[0], log.head()) == "accepted"
-    assert log.state_of("nobody", log.head()) is None
+    assert in_force(log, log.head(), case.exclusions[0])[case.exclusions[0]] == "accepted"
+    assert in_force(log, log.head(), "nobody") == {}
     client.transact_write_items(TransactItems=log.writes([Suspend(case.exclusions[0])], log.head(), NOW))
-    assert log.state_of(case.exclusions[0], Version(1, 1)) == "accepted"
-    assert log.state_of(case.exclusions[0], log.head()) == "suspended"
+    assert in_force(log, Version(1, 1), case.exclusions[0])[case.exclusions[0]] == "accepted"
+    assert in_force(log, log.head(), case.exclusions[0])[case.exclusions[0]] == "suspended"
     readded = [change for item in log.tail(Version(1, 0)) for change in item.changes if isinstance(change, Add)]
     client.transact_write_items(TransactItems=log.writes([Remove(case.exclusions[0]), *readded], log.head(), NOW))
-    assert log.state_of(case.exclusions[0], log.head()) == "accepted"
+    assert in_force(log, log.head(), case.exclusions[0])[case.exclusions[0]] == "accepted"

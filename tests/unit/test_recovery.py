@@ -12,9 +12,11 @@ from botocore.exceptions import ClientError
 
 from optout.decisions import AcceptReason, Decision, RevokeReason
 from optout.errors import HeadContended, NotFresh
+from optout.exclusions.compaction import compact
 from optout.exclusions.entry import LinkExclusion, State, url_hash
 from optout.exclusions.log import Add, Change, CurrentList, ExclusionLog, Remove, Suspend, Version, to_attributes
 from optout.exclusions.matcher import ExclusionList
+from optout.exclusions.snapshot import Snapshots
 from optout.fingerprint import Fingerprint
 from optout.recovery import Differences, LogBroken, new_epoch, put_back, reconcile
 from optout.requests import Answers, Kind, OptOutRequest, Photo, Revocation, Status, Step
@@ -31,7 +33,11 @@ HEAD = {"pk": {"S": "head"}, "seq": {"N": "0"}}
 @pytest.fixture
 def log() -> Iterator[ExclusionLog]:
     with storage():
-        yield ExclusionLog("Exclusions", aws("dynamodb"))
+        yield ExclusionLog("Exclusions", aws("dynamodb"), snapshots)
+
+
+def snapshots() -> Snapshots:
+    return Snapshots("snapshots", aws("s3"))
 
 
 @pytest.fixture
@@ -61,7 +67,9 @@ def listed(log: ExclusionLog) -> set[str]:
 
 
 def begin(client: Any = None, **options: Any) -> Version:
-    return new_epoch("Exclusions", client or aws("dynamodb"), pause=lambda seconds: None, **options).version
+    return new_epoch(
+        "Exclusions", client or aws("dynamodb"), snapshots(), pause=lambda seconds: None, **options
+    ).version
 
 
 def copy_table(source: str, target: str, keep: int) -> None:
@@ -232,13 +240,70 @@ def test_a_log_with_a_gap_or_without_a_head_is_not_copied_unasked(log: Exclusion
         begin()
     assert broken.value.missing == ("2",)
     assert log.head() == Version(1, 3)
-    begun = new_epoch("Exclusions", client, despite_gaps=True, pause=lambda seconds: None)
+    begun = new_epoch("Exclusions", client, snapshots(), despite_gaps=True, pause=lambda seconds: None)
     assert (begun.version, begun.lost) == (Version(2, 2), (2,))
     assert listed(log) == {"a", "c"}
     client.delete_item(TableName="Exclusions", Key=HEAD)
     with pytest.raises(LogBroken) as broken:
         begin(despite_gaps=True)
     assert broken.value.missing == ("head",)
+
+
+def cut(log: ExclusionLog, *, upto: int) -> None:
+    """As the compaction leaves it: what is in the snapshot is no longer in the log."""
+    compact(log, snapshots())
+    log.truncate(log.head().epoch, upto)
+
+
+def test_a_new_epoch_goes_on_from_the_snapshot_of_a_log_that_was_cut(log: ExclusionLog) -> None:
+    append(log, link("a"))
+    append(log, link("b"))
+    cut(log, upto=2)
+    append(log, Remove("a"))
+    append(log, link("c"))
+    warm = current(log)
+    warm.refresh()
+    assert begin() == Version(2, 2)
+    assert warm.refresh().list._ids() == current(log).refresh().list._ids() == {"b", "c"}
+    append(log, Remove("b"))
+    cut(log, upto=3)
+    assert current(log).refresh().list._ids() == {"c"}
+
+
+def test_a_log_restored_to_before_its_snapshot_loses_nothing_that_the_snapshot_holds(log: ExclusionLog) -> None:
+    append(log, link("a"))
+    append(log, link("b"))
+    compact(log, snapshots())
+    aws("dynamodb").delete_item(TableName="Exclusions", Key=to_attributes({"pk": "log#1", "seq": 2}))
+    head = {"pk": "head", "seq": 0, "epoch": 1, "head": 1}
+    aws("dynamodb").put_item(TableName="Exclusions", Item=to_attributes(head))
+    with pytest.raises(NotFresh):
+        current(log).refresh()
+    assert begin() == Version(2, 0)
+    assert current(log).refresh().list._ids() == {"a", "b"}
+
+
+def test_a_snapshot_of_the_old_epoch_is_never_used_with_the_new_one(log: ExclusionLog) -> None:
+    append(log, link("a"))
+    compact(log, snapshots())
+    begin()
+    old = aws("s3").get_object(Bucket="snapshots", Key="epochs/1/manifest")["Body"].read()
+    aws("s3").put_object(Bucket="snapshots", Key="epochs/2/manifest", Body=old)
+    with pytest.raises(NotFresh):
+        current(log).refresh()
+
+
+def test_what_a_compaction_of_the_old_epoch_still_does_changes_nothing_of_the_new_one(log: ExclusionLog) -> None:
+    append(log, link("a"))
+
+    class Overtaken(ExclusionLog):
+        def head(self) -> Version:
+            return Version(1, 1)
+
+    begin()
+    compact(Overtaken("Exclusions", aws("dynamodb"), snapshots), snapshots())
+    assert snapshots().newest(2) is None
+    assert current(log).refresh().list._ids() == {"a"}
 
 
 def test_changes_beyond_a_head_that_went_back_are_kept(log: ExclusionLog) -> None:
@@ -362,7 +427,7 @@ def test_pictures_come_back_whole_and_those_without_photos_are_named(requests: R
     requests.forget_photos(gone.id, NOW + timedelta(days=200))
     aws("dynamodb").delete_item(TableName="Exclusions", Key=to_attributes({"pk": "log#1", "seq": 1}))
     aws("dynamodb").delete_item(TableName="Exclusions", Key=to_attributes({"pk": "log#1", "seq": 2}))
-    begun = new_epoch("Exclusions", aws("dynamodb"), despite_gaps=True, pause=lambda seconds: None)
+    begun = new_epoch("Exclusions", aws("dynamodb"), snapshots(), despite_gaps=True, pause=lambda seconds: None)
     assert begun.lost == (1, 2)
     assert compare(requests, log).lost == [gone.number]
     again = current(log).refresh().list

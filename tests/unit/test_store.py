@@ -31,10 +31,10 @@ from optout.errors import (
     StateConflict,
     TooManyPhotos,
 )
+from optout.exclusions import fold
 from optout.exclusions.entry import State
 from optout.exclusions.log import CurrentList, ExclusionLog, Version, to_attributes
 from optout.fingerprint import Fingerprint
-from optout.recovery import _in_force
 from optout.requests import (
     MAX_PHOTOS,
     Answers,
@@ -751,7 +751,7 @@ class Life(RuleBasedStateMachine):
             if case.hold is not None:
                 assert case.status is Status.PENDING
                 held |= set(case.hold.exclusions)
-        states = _in_force(log, log.head())
+        states = fold.in_force(log, log.head())
         assert {one for one, state in states.items() if state is State.ACCEPTED} == expected
         assert {one for one, state in states.items() if state is State.PENDING} == held
         current = CurrentList(log, false_exclusions_per_million=1000).refresh()
