@@ -91,11 +91,11 @@ class Table(_Client):
             put, move = arguments["TransactItems"][0]["Put"], arguments["TransactItems"][1]["Update"]
             values, head = move["ExpressionAttributeValues"], self.items.get(("head", 0))
             stands = (
-                head["epoch"] == values[":epoch"] and head["head"] == values[":seen"]
-                if head is not None
-                else values[":seen"]["N"] == "0"
+                "ConditionExpression" not in move
+                or (head is None and values[":seen"]["N"] == "0")
+                or (head is not None and head["epoch"] == values[":epoch"] and head["head"] == values[":seen"])
             )
-            if self._key(put["Item"]) in self.items or not stands:
+            if not stands or ("ConditionExpression" in put and self._key(put["Item"]) in self.items):
                 raise refusal("TransactionCanceledException", "TransactWriteItems")
             self.items[self._key(put["Item"])] = put["Item"]
             self.items["head", 0] = move["Key"] | {"epoch": values[":epoch"], "head": values[":next"]}

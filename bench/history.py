@@ -1,0 +1,138 @@
+"""Thousands of histories of the exclusion list, checked; and some on an embedded AWS.
+
+    python -m bench.history [--storms 2000] [--embedded 20]
+
+In each history three people decide, two crawlers ask and two compactions run at the same time, while calls fail,
+answers get lost, functions are killed, changes become visible late and days pass (`tests/storm.py`); then it is calm,
+and everything must be answered. `tests/history.py` says what no history may show. Storms in memory move S3's clock; on
+the embedded AWS it cannot be moved, so there nothing is old enough to leave the log. Letters come from the table's
+stream, the list does not: a late or repeated event cannot change it, and none is played.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from bench.coldlist import SERVER, client, wait_for
+from local.place import REPOSITORY, Place, free_port
+from optout.exclusions.log import ExclusionLog
+from optout.exclusions.snapshot import Snapshots
+from tests.doubles import Bucket
+from tests.history import violations
+from tests.storm import NAMES, Shimmering, Storm, Turns, Weather, instance
+
+
+class Embedded:
+    """A client of the embedded AWS in such weather."""
+
+    def __init__(self, client: Any, weather: Weather) -> None:
+        self._client = client
+        self._weather = weather
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(**arguments: Any) -> Any:
+            self._weather.before(name, arguments)
+            answer = getattr(self._client, name)(**arguments)
+            self._weather.after(name, arguments)
+            return answer
+
+        return call
+
+    def get_paginator(self, name: str) -> Any:
+        pages, weather = self._client.get_paginator(name), self._weather
+
+        class Paginator:
+            def paginate(self, **arguments: Any) -> Iterator[dict[str, Any]]:
+                weather.before(name, arguments)
+                yield from pages.paginate(**arguments)
+
+        return Paginator()
+
+    def pass_by(self, time: timedelta) -> None:
+        """Its clock goes as ours does."""
+
+
+def in_memory(seed: int) -> Storm:
+    """One storm over doubles of DynamoDB and S3."""
+    weather = Weather(Turns(Random(seed)))  # noqa: S311
+    return played(Shimmering(weather, 100), Bucket(weather), weather, "Exclusions", "snapshots")
+
+
+def embedded(seed: int, port: int) -> Storm:
+    """One storm on the embedded DynamoDB and S3, in a table and a bucket of its own."""
+    weather = Weather(Turns(Random(seed)))  # noqa: S311
+    dynamodb, s3, name = client("dynamodb", port), client("s3", port), f"storm-{seed}"
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "seq", "AttributeType": "N"},
+        ],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "seq", "KeyType": "RANGE"}],
+    )
+    return played(Embedded(dynamodb, weather), Embedded(s3, weather), weather, name, name)
+
+
+def played(table: Any, bucket: Any, weather: Weather, name: str, where: str) -> Storm:
+    """A storm that has passed."""
+    snapshots = Snapshots(where, bucket)
+    found = Storm(ExclusionLog(name, table, lambda: snapshots), snapshots, table, bucket, weather)
+    found.play(NAMES, instance)
+    return found
+
+
+def run(what: str, count: int, play: Callable[[int], Storm]) -> int:
+    """Plays so many storms, prints what happened in them and every violation; how many there were."""
+    met: Counter[str] = Counter()
+    wrong = 0
+    began = time.perf_counter()
+    for seed in range(count):
+        found = play(seed)
+        broken = [str(each) for each in violations(found.history)]
+        if found.unanswered:
+            broken.append(f"{found.unanswered} lookups in the calm were refused")
+        for each in broken:
+            print(f"{what}, storm {seed}: {each}")
+        wrong += len(broken)
+        met += found.weather.met + found.did
+        met["writes"] += len(found.history.writes)
+        met["lookups answered"] += len(found.history.looks)
+        met["lookups refused"] += found.history.refused
+    print(f"{what}: {count} storms in {time.perf_counter() - began:.0f} s, {wrong} violations")
+    print("  " + ", ".join(f"{name} {times:,}" for name, times in sorted(met.items())))
+    return wrong
+
+
+def main() -> int:
+    """0 when no history shows what none may."""
+    parser = argparse.ArgumentParser(description="Histories of the exclusion list under faults.")
+    parser.add_argument("--storms", type=int, default=2000)
+    parser.add_argument("--embedded", type=int, default=20)
+    options = parser.parse_args()
+    wrong = run("in memory", options.storms, in_memory)
+    with tempfile.TemporaryDirectory(prefix="image-optout-history-") as folder:
+        place = Place(Path(folder), free_port())
+        with subprocess.Popen([sys.executable, "-c", SERVER, folder, str(place.port)], cwd=REPOSITORY) as server:  # noqa: S603
+            try:
+                wait_for(place)
+                wrong += run("embedded AWS", options.embedded, lambda seed: embedded(seed, place.port))
+            finally:
+                server.terminate()
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

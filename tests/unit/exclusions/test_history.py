@@ -1,0 +1,131 @@
+"""Whatever fails, and whoever is killed: a lookup sees what was acknowledged, and nothing is lost or comes back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import pytest
+
+from optout.exclusions import compaction
+from optout.exclusions.log import Change, Current, CurrentList, ExclusionLog, LogItem, Version
+from optout.exclusions.matcher import ExclusionList
+from optout.exclusions.snapshot import Snapshots
+from tests.doubles import Bucket
+from tests.history import Rule, violations
+from tests.storm import NAMES, Shimmering, Storm, Turns, Weather, instance
+
+# A storm takes a fifteenth of a second; `make history` runs thousands.
+LEAST = 20
+
+
+def storm(
+    seed: int,
+    make: Callable[[ExclusionLog], CurrentList] = instance,
+    kind_of_log: type[ExclusionLog] = ExclusionLog,
+    hides: int = 100,
+) -> Storm:
+    """A storm in memory, and the calm after it."""
+    weather = Weather(Turns(Random(seed)))  # noqa: S311  the same storm each time
+    table, bucket = Shimmering(weather, hides), Bucket(weather)
+    snapshots = Snapshots("snapshots", bucket)
+    found = Storm(kind_of_log("Exclusions", table, lambda: snapshots), snapshots, table, bucket, weather)
+
+    found.play(NAMES, make)
+    return found
+
+
+# A storm in which nothing happened would prove nothing.
+HAPPENS = {
+    *("killed before", "killed after", "hidden", "failed put_object", "lost transact_write_items"),
+    *("a week passed", "swapped", "not swapped", "compaction killed", "truncated", "collected"),
+}
+
+
+def test_in_no_storm_anything_is_stale_goes_back_is_lost_or_comes_back() -> None:
+    met: Counter[str] = Counter()
+    for seed in range(100):
+        found = storm(seed)
+        assert violations(found.history) == []
+        assert found.unanswered == 0
+        met += found.weather.met + found.did
+        if seed >= LEAST and met.keys() >= HAPPENS:
+            break
+    assert met.keys() >= HAPPENS
+
+
+# ---------------------------------------------------------------- what the checker would find
+
+
+class Resting(CurrentList):
+    """Looks at the log every other time only."""
+
+    _said: Current | None = None
+
+    def refresh(self, min_version: Version | None = None) -> Current:
+        if self._said is not None:
+            said, self._said = self._said, None
+            return said
+        self._said = super().refresh(min_version)
+        return self._said
+
+
+class Hasty(CurrentList):
+    """Answers from the snapshot while the tail of the log is still on its way."""
+
+    def refresh(self, min_version: Version | None = None) -> Current:
+        if self._list is None and (newest := self._newest(1)) is not None:
+            return Current(self._start_over(1, newest), self._applied, datetime.now(UTC))
+        return super().refresh(min_version)
+
+
+class Leaping(CurrentList):
+    """Does not wait for a change that is still committing."""
+
+    def _apply(self, current: ExclusionList, items: Iterable[LogItem]) -> None:
+        for item in items:
+            self._applied = Version(self._applied.epoch, item.seq - 1)
+            super()._apply(current, iter([item]))
+
+
+class Careless(ExclusionLog):
+    """Writes where somebody else may have written at this moment."""
+
+    def writes(self, changes: Sequence[Change], head: Version, now: datetime) -> list[dict[str, Any]]:
+        put, update = super().writes(changes, head, now)
+        del put["Put"]["ConditionExpression"], update["Update"]["ConditionExpression"]
+        del update["Update"]["ExpressionAttributeValues"][":seen"]
+        return [put, update]
+
+
+def made_by(kind: type[CurrentList]) -> Callable[[ExclusionLog], CurrentList]:
+    return lambda log: kind(log, false_exclusions_per_million=1000, pause=lambda seconds: None)
+
+
+def found_out(rule: Rule, make: Callable[[int], Storm]) -> bool:
+    """Whether one of a few storms shows that the rule is broken; most often the first does."""
+    return any(rule in {each.rule for each in violations(make(seed).history)} for seed in range(6))
+
+
+def test_an_instance_that_does_not_look_at_the_head_each_time_is_found_out() -> None:
+    assert found_out(Rule.FRESH, lambda seed: storm(seed, made_by(Resting)))
+
+
+def test_an_instance_that_answers_before_it_has_applied_the_tail_is_found_out() -> None:
+    assert found_out(Rule.FORWARD, lambda seed: storm(seed, made_by(Hasty)))
+
+
+def test_an_instance_that_passes_over_a_gap_in_the_log_is_found_out() -> None:
+    assert found_out(Rule.LOST, lambda seed: storm(seed, made_by(Leaping), hides=500))
+
+
+def test_a_compaction_that_does_not_name_what_has_left_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction._Draft, "_bury", lambda self, gone: None)
+    assert found_out(Rule.RESURRECTED, storm)
+
+
+def test_writers_that_do_not_look_whether_they_are_the_first_are_found_out() -> None:
+    assert found_out(Rule.ONCE, lambda seed: storm(seed, kind_of_log=Careless))
