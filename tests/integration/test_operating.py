@@ -213,6 +213,7 @@ def test_the_damaged_list_is_restored_and_every_version_of_the_old_epoch_refused
     anna.accept(numbers["before"])
     anna.accept(numbers["withdrawn"])
     operator.back_up("ExclusionsTable")
+    assert running.invoke("Compact", {"compact": "list"})["swapped"]
     old = anna.accept(numbers["after"])["list_version"]
     people_["withdrawn"].withdraw()
     assert [verdict(crawler, name, min_version=old) for name in people_] == ["exclude", "allow", "exclude"]
@@ -232,6 +233,7 @@ def test_the_damaged_list_is_restored_and_every_version_of_the_old_epoch_refused
     assert crawler.ask().json()["version"].startswith("2.")
     operator.follow("clean-up")
 
+    assert running.invoke("Compact", {"compact": "list"})["version"].startswith("2.")
     later = person(operator, "later")
     assert anna.accept(later.file("links", links=address("later")))["list_version"].startswith("2.")
     assert verdict(crawler, "later") == "exclude"

@@ -189,7 +189,7 @@ def test_a_route_lets_in_whom_it_is_for_and_nobody_else(operation: Operation, ca
 
 # ---------------------------------------------------------------- what each function's role may do
 
-FUNCTIONS = ("Submit", "Examine", "Decide", "ExcludeCheck", "Notify")
+FUNCTIONS = ("Submit", "Examine", "Decide", "ExcludeCheck", "Compact", "Notify")
 
 
 def role_of(running: Running, function: str) -> str:
@@ -230,6 +230,10 @@ class Acting:
         return self.running.outputs["PhotosBucket"]
 
     @property
+    def snapshots(self) -> str:
+        return self.running.outputs["SnapshotsBucket"]
+
+    @property
     def secret(self) -> str:
         functions = self.running.client("lambda")
         found = functions.get_function_configuration(FunctionName=self.running.outputs["SubmitFunction"])
@@ -266,7 +270,7 @@ EVERYBODY = set(FUNCTIONS)
 ATTEMPTS: dict[str, tuple[Callable[[Acting], Any], set[str]]] = {
     "read one case": (
         lambda acting: acting.client("dynamodb").get_item(TableName=acting.table("Requests"), Key=CASE),
-        EVERYBODY - {"ExcludeCheck"},
+        EVERYBODY - {"Compact", "ExcludeCheck"},
     ),
     "read all cases": (lambda acting: acting.client("dynamodb").scan(TableName=acting.table("Requests")), set()),
     # Notify asks for the most urgent case, to raise the alarm.
@@ -278,7 +282,7 @@ ATTEMPTS: dict[str, tuple[Callable[[Acting], Any], set[str]]] = {
         lambda acting: acting.client("dynamodb").update_item(
             TableName=acting.table("Requests"), Key=CASE, UpdateExpression="REMOVE x", **NEVER
         ),
-        EVERYBODY - {"ExcludeCheck"},
+        EVERYBODY - {"Compact", "ExcludeCheck"},
     ),
     "delete a case": (
         lambda acting: acting.client("dynamodb").delete_item(TableName=acting.table("Requests"), Key=CASE, **NEVER),
@@ -286,7 +290,7 @@ ATTEMPTS: dict[str, tuple[Callable[[Acting], Any], set[str]]] = {
     ),
     "read the exclusion list": (
         lambda acting: acting.client("dynamodb").get_item(TableName=acting.table("Exclusions"), Key=CHANGE),
-        {"Submit", "Decide", "ExcludeCheck"},
+        {"Submit", "Decide", "Compact", "ExcludeCheck"},
     ),
     "write the exclusion list": (
         lambda acting: acting.client("dynamodb").put_item(TableName=acting.table("Exclusions"), Item=CHANGE, **NEVER),
@@ -294,7 +298,15 @@ ATTEMPTS: dict[str, tuple[Callable[[Acting], Any], set[str]]] = {
     ),
     "delete from the exclusion list": (
         lambda acting: acting.client("dynamodb").delete_item(TableName=acting.table("Exclusions"), Key=CHANGE, **NEVER),
-        set(),
+        {"Compact"},
+    ),
+    "read the list's snapshot": (
+        lambda acting: acting.client("s3").get_object(Bucket=acting.snapshots, Key="clock"),
+        {"Decide", "Compact", "ExcludeCheck"},
+    ),
+    "write the list's snapshot": (
+        lambda acting: acting.client("s3").put_object(Bucket=acting.snapshots, Key="clock", Body=b""),
+        {"Compact"},
     ),
     "read an upload": (
         lambda acting: acting.client("s3").get_object(Bucket=acting.bucket, Key="raw/rights/upload"),
@@ -346,6 +358,7 @@ def roles(embedded_aws: EmbeddedAws) -> list[Acting]:
     running = embedded_aws.running
     for key in ("raw/rights/upload", "photos/rights/photo"):
         running.client("s3").put_object(Bucket=running.outputs["PhotosBucket"], Key=key, Body=b"x")
+    running.client("s3").put_object(Bucket=running.outputs["SnapshotsBucket"], Key="clock", Body=b"")
     return [Acting.as_function(running, function) for function in FUNCTIONS]
 
 
