@@ -147,7 +147,12 @@ def test_an_acceptance_that_leaves_late_does_not_say_that_it_is_in_force() -> No
 def test_a_letter_that_is_sent_again_names_the_same_last_day_for_an_appeal(letter: Letter, step: Step) -> None:
     due = due_letter(Kind.FACE, letter, step, "other")
     later = render(
-        due, NOW + timedelta(days=30), engine="Lens Search", support="help@example.org", status_url=STATUS_URL
+        due,
+        NOW + timedelta(days=30),
+        engine="Lens Search",
+        support="help@example.org",
+        status_url=STATUS_URL,
+        verify_url=VERIFY_URL,
     )
     assert later == written(due)
     assert deadlines.appeal_until(due.request) == NOW + deadlines.APPEAL_WINDOW
