@@ -114,6 +114,9 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
     errors.Unavailable: _Answer(503, "unavailable", "We cannot answer just now. Please try again in a moment."),
     errors.NotFresh: _Answer(503, "not_fresh", "The exclusion list is not up to date here. Please ask again."),
     errors.IndexDamaged: _Answer(503, "index_damaged", "The exclusion list is not at hand here. Please ask again."),
+    errors.SnapshotDamaged: _Answer(
+        503, "snapshot_damaged", "The exclusion list is not at hand here. Please ask again."
+    ),
     errors.HeadContended: _Answer(
         503, "head_contended", "Too many decisions are being written just now. Nothing was changed; please try again."
     ),

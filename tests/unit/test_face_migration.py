@@ -11,6 +11,7 @@ import pytest
 
 from optout.cli import main
 from optout.exclusions.entry import FaceExclusion, State
+from optout.exclusions.fold import in_force
 from optout.exclusions.log import Add, ExclusionLog, Remove, Version
 from optout.exclusions.matcher import ExclusionList
 from optout.face_migration import Migrated, Need, migrate, need
@@ -179,7 +180,7 @@ def test_what_is_suspended_stays_so_under_another_model_and_added_photos_still_w
     migrated(requests)
     log = ExclusionLog.from_settings()
     assert on_the_list() == {case.exclusions[0]: (NEXT, {61})}
-    assert log.state_of(case.exclusions[0], log.head()) is State.SUSPENDED
+    assert in_force(log, log.head()) == {case.exclusions[0]: State.SUSPENDED}
     assert [each.face_model for each in requests.photos(case.id)] == [NEXT, NEXT]
     assert requests.get(case.id, LATER).added == ("t2",)
 
