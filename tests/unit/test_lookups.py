@@ -408,7 +408,7 @@ def test_nothing_is_allowed_without_the_signals_it_needs(items: list[Any]) -> No
         pictured = "picture" in item
         assert item["url"] != LINK
         assert pictured or "pdq" in item or ("sha256" in item and item["pdq_quality"] < 50)
-        # That there is no face, any model can say; vectors of another model are as good as none, and with the picture at
+        # That there is no face, any model can say. Vectors of another model are as good as none; with the picture at
         # hand its faces are measured here.
         assert pictured or item["faces"] == [] or item["faces_model"] == FACE_MODEL
         assert item.get("fingerprint_version", "1") == "1"
