@@ -119,12 +119,15 @@ def _line(path: Path, verdict: Verdict) -> str:
 
 # --- an operator's commands -------------------------------------------------------------------------------------------
 
+# The settings that say which deployment is meant; in capitals they are environment variables.
+_DEPLOYMENT = ("requests_table", "exclusions_table", "snapshots_bucket")
+
 
 def _add_operators_commands(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     faces: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> None:
-    """They act on the deployment that REQUESTS_TABLE and EXCLUSIONS_TABLE name, with the credentials AWS tools find."""
+    """They act on the deployment that the variables of `_DEPLOYMENT` name, with the credentials AWS tools find."""
     new_epoch = commands.add_parser("new-epoch", help="after a restore: begin a new epoch of the exclusion list's log")
     new_epoch.add_argument("--from", dest="source", metavar="TABLE", help="the restored table, if it is another one")
     new_epoch.add_argument("--despite-gaps", action="store_true", help="go on although changes are missing")
@@ -145,6 +148,7 @@ def _add_operators_commands(
         brake.add_argument("exclusion", metavar="EXCLUSION_ID", help="as lookups, the log and the console name it")
         brake.add_argument("--requests-table", metavar="TABLE", help="instead of REQUESTS_TABLE")
         brake.add_argument("--exclusions-table", metavar="TABLE", help="instead of EXCLUSIONS_TABLE")
+        brake.add_argument("--snapshots-bucket", metavar="BUCKET", help="instead of SNAPSHOTS_BUCKET")
     migrate = faces.add_parser("migrate", help="after a change of the face model: bring the list to the new one")
     migrate.add_argument("--write", action="store_true", help="measure kept photos again, ask for those that are gone")
     migrate.set_defaults(run=_operating(_migrate_faces))
@@ -160,10 +164,10 @@ def _operating(step: Callable[[argparse.Namespace], int]) -> Callable[[argparse.
     def run(options: argparse.Namespace) -> int:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        for name in ("requests_table", "exclusions_table"):
+        for name in _DEPLOYMENT:
             if given := getattr(options, name, None):
                 os.environ[name.upper()] = given
-        missing = [name for name in ("REQUESTS_TABLE", "EXCLUSIONS_TABLE") if not os.environ.get(name)]
+        missing = [name for name in map(str.upper, _DEPLOYMENT) if not os.environ.get(name)]
         if missing:
             print(f"optout: set {' and '.join(missing)} to the names the stack puts out.", file=sys.stderr)
             return 1

@@ -39,7 +39,8 @@ def optout(running: Running, *arguments: str) -> subprocess.CompletedProcess[str
         "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
     }
     tables = [f"--{name}-table={running.outputs[f'{name.title()}Table']}" for name in ("requests", "exclusions")]
-    command = [str(Path(sys.executable).with_name("optout")), *arguments, *tables]
+    bucket = f"--snapshots-bucket={running.outputs['SnapshotsBucket']}"
+    command = [str(Path(sys.executable).with_name("optout")), *arguments, *tables, bucket]
     return subprocess.run(  # noqa: S603
         command, env=environment, capture_output=True, text=True, timeout=60, check=False
     )

@@ -235,7 +235,8 @@ def test_tables_are_named_by_option_or_by_variable(
     monkeypatch.setenv("EXCLUSIONS_TABLE", "Nothing")
     assert optout("suspend", case.exclusions[0]) == 1
     assert "REQUESTS_TABLE" in capsys.readouterr().err
-    named = ["--requests-table", "Requests", "--exclusions-table", "Exclusions"]
+    monkeypatch.setenv("SNAPSHOTS_BUCKET", "nothing")
+    named = ["--requests-table", "Requests", "--exclusions-table", "Exclusions", "--snapshots-bucket", "snapshots"]
     assert optout("suspend", case.exclusions[0], *named) == 0
     assert os.environ["EXCLUSIONS_TABLE"] == "Exclusions"
 
