@@ -348,14 +348,18 @@ FORM = {
     "good_faith": "yes",
     "links": "https://example.com/a\r\nhttps://example.com/b?c=d",
 }
-# Operation -> its honest body. The three without fields take none and must not be moved by one.
+# Operation -> its honest body. Those without fields take none and must not be moved by one.
 PUBLIC_POSTS: dict[str, dict[str, str]] = {
     "/opt-out": FORM,
     "/opt-out/{draft}": FORM,
     "/opt-out/{draft}/photos/{ticket}/face": {"face": "1"},
+    "/opt-out/{draft}/photos/{ticket}/crop": {"use": "cropped"},
     "/opt-out/{draft}/photos/{ticket}/remove": {},
     "/opt-out/{draft}/confirm": {},
+    "/status/{token}/letter": {},
+    "/status/{token}/photos": {},
     "/status/{token}/withdraw": {},
+    "/verify/{token}": {},
 }
 
 _NASTY = (
@@ -468,6 +472,7 @@ class PublicSite:
         self._requests = Requests.from_settings()
         self._api = Api(load("submit"))
         self._paths: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
 
     def _renew(self) -> None:
         from optout.requests import Kind
@@ -477,7 +482,11 @@ class PublicSite:
         seen = cases.photo(cases.face(), cases.face(300))
         draft = cases.draft(self._requests, now, Kind.FACE, seen)
         self._paths = {"draft": draft.id, "ticket": seen.ticket}
-        self._paths["token"] = cases.status_path(cases.pending(self._requests, now)).removeprefix("/status/")
+        case = cases.pending(self._requests, now)
+        self._tokens = {
+            "status": cases.status_path(case).removeprefix("/status/"),
+            "verify": cases.verify_path(case).removeprefix("/verify/"),
+        }
 
     def answer(self, operation: str, seed: int, number: int) -> str:
         """Send one mutated body; the status it was answered with. Raises `AssertionError` for 500 and above."""
@@ -486,7 +495,8 @@ class PublicSite:
         if number % self.RENEW_EVERY == 0 or not self._paths:
             self._renew()
         body, headers, encoded = mutated_body(seed, number, PUBLIC_POSTS[operation])
-        given = event("POST", operation.format(**self._paths), None, headers)
+        token = self._tokens.get(operation.split("/")[1])
+        given = event("POST", operation.format(**self._paths, token=token), None, headers)
         answer = self._api.send(given | {"body": body, "isBase64Encoded": encoded})
         if answer.status >= 500:
             raise AssertionError(f"{answer.status} {answer.body[:200]}")

@@ -13,6 +13,7 @@ import pytest
 
 from bench import fuzz
 from optout.examination import look_at
+from optout.openapi import OPERATIONS, Access
 from optout.requests import Kind
 from tests.storage import storage
 
@@ -41,6 +42,11 @@ def test_mutated_pictures_are_looked_at_or_refused() -> None:
     # Mutations that no decoder accepts, or that every decoder does, would find nothing.
     assert outcomes["looked at"] > PICTURES / 10
     assert outcomes["damaged"] > PICTURES / 10
+
+
+def test_every_public_post_gets_mutated_bodies() -> None:
+    public = {each.path for each in OPERATIONS if each.method == "POST" and each.access is Access.ANYBODY}
+    assert fuzz.PUBLIC_POSTS.keys() == public
 
 
 @pytest.mark.parametrize("operation", fuzz.PUBLIC_POSTS)
