@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
-from local.running import Running
 from tests.browser.conftest import OpenBrowser
 from tests.browser.visitor import Visitor
 from tests.pictures import picture
@@ -83,7 +82,7 @@ def test_what_cannot_be_sent_is_said_before_it_is_sent(open_browser: OpenBrowser
     ):
         file = tmp_path / name
         file.write_bytes(bytes(size))
-        visitor.page.locator("#file").set_input_files(file)
+        visitor.page.locator("html.script #file").set_input_files(file)
         expect(visitor.page.locator("#file-error")).to_contain_text(sentence)
         visitor.page.get_by_role("button", name="Send this photo").click()
         expect(visitor.page.locator("#file")).to_be_focused()
@@ -92,27 +91,25 @@ def test_what_cannot_be_sent_is_said_before_it_is_sent(open_browser: OpenBrowser
     assert visitor.refused == []
 
 
-def test_a_photo_that_a_script_may_not_send_goes_as_a_plain_form(open_browser: OpenBrowser, running: Running) -> None:
+# As a browser's extension or a company's proxy does it. Noted where the tab keeps it over the pages that follow.
+NO_UPLOADS = """
+XMLHttpRequest.prototype.send = function () {
+  sessionStorage.setItem("refused", "yes");
+  setTimeout(() => this.dispatchEvent(new ProgressEvent("loadend")));
+};
+"""
+
+
+def test_a_photo_that_a_script_may_not_send_goes_as_a_plain_form(open_browser: OpenBrowser) -> None:
     visitor = open_browser()
     page = visitor.page
+    page.add_init_script(NO_UPLOADS)
     page.goto("/opt-out?kind=image")
     visitor.fill("fallback@people.example")
     visitor.onward()
-    stopped: list[str] = []
-
-    def stop(route: Route) -> None:
-        if route.request.resource_type == "xhr":
-            stopped.append(route.request.method)
-            route.abort()
-        else:
-            route.continue_()
-
-    page.route(f"{running.place.endpoint}/**", stop)
     visitor.upload(picture("coffee.png"))
     expect(page.locator(".photo-card")).to_have_count(1)
-    assert stopped == ["POST"]
-    assert any("ERR_FAILED" in complaint for complaint in visitor.complaints)
-    visitor.complaints.clear()
+    assert page.evaluate("sessionStorage.getItem('refused')") == "yes"
 
 
 @pytest.mark.parametrize(

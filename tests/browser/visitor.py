@@ -131,10 +131,9 @@ class Visitor:
         """Choose a file in the upload form, without sending it.
 
         The page's script is deferred: a form sent before it ran goes the plain way. That is as it should be, but not
-        what a test with scripts means to look at, so this waits until the page has loaded.
+        what a test with scripts means to look at, so this waits for the mark that the script leaves.
         """
-        self.page.locator("#file").wait_for(state="attached")
-        self.page.wait_for_load_state()
+        self.page.locator("html.script #file" if self.javascript else "#file").wait_for(state="attached")
         self.page.locator("#file").set_input_files({"name": name, "mimeType": "image/jpeg", "buffer": photo})
 
     def send_photo(self) -> None:
