@@ -271,16 +271,9 @@ def reconcile(requests: Requests, log: ExclusionLog, client: Any, now: datetime,
 def _compare(case: OptOutRequest, requests: Requests, listed: dict[str, State], differences: Differences) -> None:
     """Note what the list lacks of one accepted case."""
     lacking = {one for one in case.exclusions if listed.get(one, State.PENDING) is State.PENDING}
-    made: list[Exclusion] = []
-    if lacking:
-        with suppress(NothingToExclude):
-            photos = [photo for photo in requests.photos(case.id) if photo.ticket not in case.added]
-            made = [one for one in exclusions_for(case, photos) if one.exclusion_id in lacking]
-    differences.missing += [Add(exclusion) for exclusion in made]
-    if len(made) < len(lacking):
-        differences.lost.append(case.number)
+    made = _make_again(case, requests, lacking, State.ACCEPTED, differences)
     for one in case.exclusions:
-        state = State.ACCEPTED if one in {again.exclusion_id for again in made} else listed.get(one)
+        state = State.ACCEPTED if one in made else listed.get(one)
         suspended = case.suspension(one) is not None
         if state is State.ACCEPTED and suspended:
             differences.missing.append(Suspend(one))
@@ -291,11 +284,22 @@ def _compare(case: OptOutRequest, requests: Requests, listed: dict[str, State], 
 def _compare_held(case: OptOutRequest, requests: Requests, listed: dict[str, State], differences: Differences) -> None:
     """Note what the list lacks of one open case that holds back."""
     lacking = {one for one in case.hold.exclusions if one not in listed} if case.hold else set()
+    _make_again(case, requests, lacking, State.PENDING, differences)
+
+
+def _make_again(
+    case: OptOutRequest, requests: Requests, lacking: set[str], state: State, differences: Differences
+) -> set[str]:
+    """Note these exclusions of a case as missing in a state, or the case as lost when its photos do not give them all
+    any more. Returns the ids of those that are made again."""
     made: list[Exclusion] = []
     if lacking:
         with suppress(NothingToExclude):
-            photos = requests.photos(case.id)
-            made = [one for one in exclusions_for(case, photos, State.PENDING) if one.exclusion_id in lacking]
+            # Photos added to a case that is decided wait for a decision of their own; an open case's are part of it.
+            waiting = case.added if state is State.ACCEPTED else ()
+            photos = [photo for photo in requests.photos(case.id) if photo.ticket not in waiting]
+            made = [one for one in exclusions_for(case, photos, state) if one.exclusion_id in lacking]
     differences.missing += [Add(exclusion) for exclusion in made]
     if len(made) < len(lacking):
         differences.lost.append(case.number)
+    return {exclusion.exclusion_id for exclusion in made}

@@ -578,6 +578,10 @@ class Requests:
     def queue(self, view: str, limit: int = 100) -> list[OptOutRequest]:
         """The cases of one view by due date, the most urgent first: a status, `revocation` for proposed ones, or
         `suspended` for accepted ones of which an exclusion holds back only, `added` for those with new photos."""
+        return [_case(item) for item in self._queued(view, limit)]
+
+    def _queued(self, view: str, limit: int) -> list[dict[str, Any]]:
+        """The items of one view of the queue, the most urgent first."""
         answer = self._client.query(
             TableName=self._table,
             IndexName="Queue",
@@ -585,7 +589,7 @@ class Requests:
             ExpressionAttributeValues=to_attributes({":view": view}),
             Limit=limit,
         )
-        return [_case(from_attributes(item)) for item in answer["Items"]]
+        return [from_attributes(item) for item in answer["Items"]]
 
     def related(self, request: OptOutRequest, photos: Sequence[Photo]) -> list[RelatedCase]:
         """Other confirmed cases with the same address or the same picture."""
@@ -1349,14 +1353,7 @@ class Requests:
 
     def open_reviews(self, limit: int = 100) -> list[Review]:
         """What waits for a reviewer's answer, the oldest first."""
-        answer = self._client.query(
-            TableName=self._table,
-            IndexName="Queue",
-            KeyConditionExpression="queue = :view",
-            ExpressionAttributeValues=to_attributes({":view": _OPEN_REVIEWS}),
-            Limit=limit,
-        )
-        return [_review(from_attributes(item)) for item in answer["Items"]]
+        return [_review(item) for item in self._queued(_OPEN_REVIEWS, limit)]
 
     def count_open_reviews(self) -> int:
         """How many wait."""
@@ -1407,23 +1404,9 @@ class Requests:
                     ),
                 }
             }
-            history = {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": to_attributes(
-                        {
-                            "pk": _case_key(case.id),
-                            "sk": f"view#{_iso(now)}#{new_ticket()}",
-                            "version": 0,
-                            "name": "answer_same" if same else "answer_different",
-                            "at": _iso(now),
-                            "actor": reviewer,
-                            "status": case.status.value,
-                            "exclusion_id": exclusion_id,
-                        }
-                    ),
-                }
-            }
+            name = "answer_same" if same else "answer_different"
+            looked = _look_item(case, name, reviewer, now, exclusion_id=exclusion_id)
+            history = {"Put": {"TableName": self._table, "Item": to_attributes(looked)}}
             change = Answer(exclusion_id, sha256, same)
             if self._write([answered, history, *self._log.writes([change], head, now)]):
                 return replace(review, same=same, reviewer=reviewer, answered_at=now)
@@ -1445,8 +1428,8 @@ class Requests:
     def excluding_case(self, exclusion_id: str, now: datetime) -> OptOutRequest | None:
         """The accepted case that this exclusion is in force for; None when there is none (any more)."""
         case = self.by_exclusion(exclusion_id, now)
-        in_force = case is not None and case.status is Status.ACCEPTED and exclusion_id in case.exclusions
-        return case if in_force else None
+        excludes = case is not None and case.status is Status.ACCEPTED and exclusion_id in case.exclusions
+        return case if excludes else None
 
     def by_exclusion(self, exclusion_id: str, now: datetime) -> OptOutRequest | None:
         """The case that put an exclusion on the list; None when there is none any more."""
@@ -1466,21 +1449,8 @@ class Requests:
 
     def record_view(self, request_id: str, ticket: str, reviewer: str, now: datetime) -> None:
         """Note that a reviewer looked at a photo."""
-        self._client.put_item(
-            TableName=self._table,
-            Item=to_attributes(
-                {
-                    "pk": _case_key(request_id),
-                    "sk": f"view#{_iso(now)}#{new_ticket()}",
-                    "version": 0,
-                    "name": "view_photo",
-                    "ticket": ticket,
-                    "at": _iso(now),
-                    "actor": reviewer,
-                    "status": self.get(request_id, now).status.value,
-                }
-            ),
-        )
+        looked = _look_item(self.get(request_id, now), "view_photo", reviewer, now, ticket=ticket)
+        self._client.put_item(TableName=self._table, Item=to_attributes(looked))
 
     # ---- the one write
 
@@ -1854,6 +1824,20 @@ def _decided_against(case: OptOutRequest) -> str | None:
     if case.revocation is not None:
         return case.revocation.reviewer
     return case.decision.reviewer if case.decision else None
+
+
+def _look_item(case: OptOutRequest, name: str, reviewer: str, now: datetime, **of: str) -> dict[str, Any]:
+    """A line of a case's history that leaves the case's version as it is: a reviewer looked at something of it."""
+    return {
+        "pk": _case_key(case.id),
+        "sk": f"view#{_iso(now)}#{new_ticket()}",
+        "version": 0,
+        "name": name,
+        "at": _iso(now),
+        "actor": reviewer,
+        "status": case.status.value,
+        **of,
+    }
 
 
 def _require_takes_photos(case: OptOutRequest) -> None:
