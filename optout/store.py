@@ -950,11 +950,14 @@ class Requests:
 
     def face_cases(self) -> Iterator[OptOutRequest]:
         """Every case about a face, from a strongly consistent look at the whole table; drafts too."""
+        yield from self._every_case("kind = :face", {":face": Kind.FACE.value})
+
+    def _every_case(self, condition: str, values: dict[str, str]) -> Iterator[OptOutRequest]:
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._table,
             ConsistentRead=True,
-            FilterExpression="sk = :case AND kind = :face",
-            ExpressionAttributeValues=to_attributes({":case": "case", ":face": Kind.FACE.value}),
+            FilterExpression=f"sk = :case AND {condition}",
+            ExpressionAttributeValues=to_attributes({":case": "case", **values}),
         )
         for page in pages:
             yield from map(_case, map(from_attributes, page["Items"]))
@@ -1257,16 +1260,8 @@ class Requests:
     def with_exclusions(self) -> Iterator[OptOutRequest]:
         """Every case that has put something on the list or holds something back, whatever became of it, from a strongly
         consistent look at the whole table: for recovery, not for a page."""
-        pages = self._client.get_paginator("scan").paginate(
-            TableName=self._table,
-            ConsistentRead=True,
-            FilterExpression="sk = :case AND attribute_exists(exclusions)",
-            ExpressionAttributeValues=to_attributes({":case": "case"}),
-        )
-        for page in pages:
-            yield from (
-                case for case in map(_case, map(from_attributes, page["Items"])) if case.exclusions or case.hold
-            )
+        every = self._every_case("attribute_exists(exclusions)", {})
+        yield from (case for case in every if case.exclusions or case.hold)
 
     def revoke_links(self, request_id: str, now: datetime, *, letter: bool = True) -> OptOutRequest:
         """Make every mailed link of a case useless. With `letter` the letter that says how the case stands is due once
