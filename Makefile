@@ -2,9 +2,11 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo reset redrive build deploy test lint types unit integration browser contracts fuzz load copies chromium
+.PHONY: help run demo reset redrive build deploy test lint types unit integration browser contracts fuzz load copies catalogues chromium
 
 PYTHON ?= python3
+# Every language of `optout.languages` but English, which the sentences are written in.
+TRANSLATED := de pl fr es ar
 BIN := .venv/bin
 # Every list of requirements is closed and pinned by hash, so pip resolves nothing.
 PIP := -m pip --disable-pip-version-check --quiet --no-input install --no-deps
@@ -51,6 +53,15 @@ integration: .venv/test.stamp ## the real template and handlers on the embedded 
 
 browser: .venv/test.stamp chromium ## the whole story in Chromium, with JavaScript and without
 	$(BIN)/pytest tests/browser
+
+catalogues: .venv/test.stamp ## find all sentences of pages and letters, bring the catalogues up to date and compile them
+	mkdir -p .local
+	$(BIN)/pybabel --quiet extract --mapping-file=pyproject.toml --add-location=file --sort-by-file --no-wrap \
+		--project=image-optout --output-file=.local/optout.pot optout
+	for language in $(TRANSLATED); do $(BIN)/pybabel --quiet update --input-file=.local/optout.pot \
+		--output-dir=optout/web/locales --domain=optout --locale=$$language --init-missing --no-wrap \
+		--no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date; done
+	$(BIN)/pybabel --quiet compile --directory=optout/web/locales --domain=optout
 
 # ---------------------------------------------------------------- longer runs, not part of `make test`
 

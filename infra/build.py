@@ -22,6 +22,7 @@ from pathlib import Path
 from local import carriers, template
 from local.deploy import sources, zipped
 from local.place import REPOSITORY, CannotRun
+from optout.languages import LANGUAGES
 
 BUILD = REPOSITORY / "build"
 UV = REPOSITORY / ".venv-sam" / "bin" / "uv"
@@ -41,8 +42,8 @@ PAGES = ("Submit", "Decide", "Notify")
 
 # What boto3 is asked for (see `optout.settings.aws`); the descriptions of the 400 other services are 17 MB.
 AWS_SERVICES = ("dynamodb", "lambda", "s3", "secretsmanager", "sesv2", "sqs")
-# Babel knows a thousand locales in 30 MB; pages and letters speak English.
-LOCALES = ("root", "en")
+# Babel knows a thousand locales in 30 MB; pages and letters need their own and those that these derive from.
+LOCALES = ("root", "en", "en_001", *(language.locale for language in LANGUAGES.values()))
 
 # Of a wheel, what is left out; the first pattern that fits decides, `keep` before `drop`. Matched on the whole path.
 _KEEP = (

@@ -12,6 +12,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -25,7 +26,7 @@ from aws_lambda_powertools.event_handler.exceptions import RequestEntityTooLarge
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from optout import errors, settings
+from optout import errors, languages, settings
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -199,9 +200,25 @@ def _facts(error: Exception) -> dict[str, Any]:
 
 
 class _Resolver(APIGatewayRestResolver):
-    """Powertools' resolver, with our headers on every answer and an answer to every error, its own ones included."""
+    """Powertools' resolver, with our headers on every answer and an answer to every error, its own ones included.
+
+    `translated` says whether it speaks the visitor's language, or English only.
+    """
+
+    def __init__(self, *, translated: bool) -> None:
+        super().__init__()
+        self._translated = translated
 
     def resolve(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        visitor = _visitor(event) if self._translated else languages.Spoken()
+        here = _here.set(_address(event) if self._translated else "/")
+        try:
+            with languages.speaking(visitor.code, asked=visitor.asked):
+                return self._answered(event, context)
+        finally:
+            _here.reset(here)
+
+    def _answered(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
         try:
             answer = super().resolve(event, context)
         except Exception as error:  # e.g. an error page that cannot be rendered, or an event Powertools cannot read
@@ -219,12 +236,19 @@ class _Resolver(APIGatewayRestResolver):
         return answer
 
 
-def resolver() -> APIGatewayRestResolver:
+def _visitor(event: Mapping[str, Any]) -> languages.Spoken:
+    """The language that the sender of an event asks for or accepts."""
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    return languages.chosen(event.get("queryStringParameters") or {}, headers.get("accept-language") or "")
+
+
+def resolver(*, translated: bool = False) -> APIGatewayRestResolver:
     """A resolver that answers every error of `optout.errors`, unknown routes and unexpected failures.
 
-    A request that accepts text/html gets a page, any other {"error": code, "message": sentence, ...facts}.
+    A request that accepts text/html gets a page, any other {"error": code, "message": sentence, ...facts}. The public
+    site is `translated`: its pages are in the visitor's language. What programs read is in English everywhere.
     """
-    app = _Resolver()
+    app = _Resolver(translated=translated)
 
     def answer(error: Exception) -> Response[str]:
         error = in_our_terms(error)
@@ -331,6 +355,38 @@ def site_path() -> str:
     return urlsplit(settings.site_url()).path
 
 
+def to(path: str) -> str:
+    """The address of a path of this site, such as `/opt-out?kind=face`, to link or to post to. It keeps the language
+    that the visitor asked for."""
+    before, mark, fragment = path.partition("#")
+    wish = languages.wish()
+    if wish:
+        before += ("&" if "?" in before else "?") + wish
+    return site_path() + before + mark + fragment
+
+
+# The page that is being answered, by its path and query; the start page where nothing but a POST leads there.
+_here: ContextVar[str] = ContextVar("here", default="/")
+# What paths and queries of our own hold; anything else in an address is somebody else's idea.
+_OWN_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+|/")
+_OWN_QUERY = re.compile(r"[A-Za-z0-9._-]+=[A-Za-z0-9._-]*")
+
+
+def _address(event: Mapping[str, Any]) -> str:
+    path = str(event.get("path") or "")
+    if event.get("httpMethod") != "GET" or not _OWN_PATH.fullmatch(path):
+        return "/"
+    pairs = [f"{name}={value}" for name, value in (event.get("queryStringParameters") or {}).items() if name != "lang"]
+    query = "&".join(pair for pair in pairs if _OWN_QUERY.fullmatch(pair))
+    return path + (f"?{query}" if query else "")
+
+
+def in_language(code: str, page: str | None = None) -> str:
+    """The address of a page, by its path and query, in one of `LANGUAGES`; of the one that is being answered."""
+    page = page or _here.get()
+    return f"{site_path()}{page}{'&' if '?' in page else '?'}lang={code}"
+
+
 @cache
 def _pages() -> Environment:
     # Loaded with the first page: a function that only answers JSON starts without them.
@@ -345,12 +401,16 @@ def _pages() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    languages.translate(pages)
     pages.globals.update(
         engine=settings.engine_name(),
         support=settings.support_address(),
         base=site_path(),
         static=static_url,
-        lang="en",
+        to=to,
+        in_language=in_language,
+        languages=languages.LANGUAGES,
+        page_in_other_languages=None,
     )
     pages.filters["date"] = wording.date
     pages.filters["time"] = wording.time
@@ -367,13 +427,21 @@ def static_url(file: str) -> str:
 
 def page(template: str, status: int = 200, *, policy: str | None = None, **values: Any) -> Response[str]:
     """An HTML page from optout/web/pages. `policy` replaces the usual Content-Security-Policy."""
-    headers = {"Content-Security-Policy": policy} if policy else {}
-    return Response(status, "text/html; charset=utf-8", _pages().get_template(template).render(values), headers)
+    language = languages.spoken()
+    headers = {"Content-Language": language, "Vary": "Accept, Accept-Language"}
+    if policy:
+        headers["Content-Security-Policy"] = policy
+    html = (
+        _pages()
+        .get_template(template)
+        .render(values, language=language, direction=languages.LANGUAGES[language].direction)
+    )
+    return Response(status, "text/html; charset=utf-8", html, headers)
 
 
 def see_other(path: str) -> Response[str]:
-    """303 to a path of this site, such as `/status/...`: the browser then GETs it."""
-    return Response(303, None, "", {"Location": site_path() + path})
+    """303 to a path of this site, such as `/status/...`: the browser then GETs it, in the language asked for."""
+    return Response(303, None, "", {"Location": to(path)})
 
 
 def json_answer(body: Mapping[str, Any], status: int = 200) -> Response[str]:

@@ -328,6 +328,8 @@ class OptOutRequest:
     `added` are the tickets of photos that came after the request was sent and that no reviewer has decided about; when
     reviewers last did so about photos of an accepted case is `photos_decided_at`. They come by a draft of their own,
     which names the case in `adds_to`. `new_photo_asked_at`: its photos are gone and the face model has changed.
+
+    `language` is the one that its letters are written in, a key of `optout.languages.LANGUAGES`.
     """
 
     id: str
@@ -353,6 +355,7 @@ class OptOutRequest:
     added: tuple[str, ...] = ()
     photos_decided_at: datetime | None = None
     new_photo_asked_at: datetime | None = None
+    language: str = "en"
 
     @property
     def sent(self) -> bool:

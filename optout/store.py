@@ -225,6 +225,7 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
         "added": list(request.added) or None,
         "photos_decided_at": _iso(request.photos_decided_at) if request.photos_decided_at else None,
         "new_photo_asked_at": _iso(request.new_photo_asked_at) if request.new_photo_asked_at else None,
+        "language": request.language,
     }
     if request.status is Status.DRAFT:
         item["expires_at"] = int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp())
@@ -314,6 +315,7 @@ def _case(item: dict[str, Any]) -> OptOutRequest:
         else None,
         unheld=Unheld(item["unheld"]) if "unheld" in item else None,
         sent_again=tuple(datetime.fromisoformat(at) for at in item.get("sent_again", ())),
+        language=item.get("language", "en"),  # older cases have none
     )
 
 
@@ -625,9 +627,17 @@ class Requests:
     # ---- the draft
 
     def create_draft(
-        self, kind: Kind, answers: Answers, email_hash: str, now: datetime, *, adding_to: OptOutRequest | None = None
+        self,
+        kind: Kind,
+        answers: Answers,
+        email_hash: str,
+        now: datetime,
+        *,
+        language: str = "en",
+        adding_to: OptOutRequest | None = None,
     ) -> OptOutRequest:
-        """A new draft under a new unguessable id. `adding_to` is the case that its photos are for, if there is one."""
+        """A new draft under a new unguessable id. `language` is its requester's, `adding_to` the case that its photos
+        are for, if there is one."""
         request = OptOutRequest(
             id=new_request_id(),
             number=new_number(),
@@ -639,6 +649,7 @@ class Requests:
             created_at=now,
             adds_to=adding_to.id if adding_to else None,
             link_version=adding_to.link_version if adding_to else 1,
+            language=language,
         )
         self._client.put_item(
             TableName=self._table,
@@ -755,8 +766,9 @@ class Requests:
                 return changed
         raise StateConflict
 
-    def confirm(self, request_id: str, now: datetime) -> OptOutRequest:
+    def confirm(self, request_id: str, now: datetime, *, language: str | None = None) -> OptOutRequest:
         """Turn the draft into a case: due date set, letter due, in one write. Confirming twice is confirming once.
+        `language` is what its requester reads now, if that is known.
 
         A draft of added photos joins its case instead, which is returned. Raises `DraftIncomplete`; for added photos
         also `TooManyPhotos`, `StateConflict` when the case takes none any more, and what `room` raises.
@@ -779,6 +791,7 @@ class Requests:
                 confirmed_at=now,
                 due_at=due.at,
                 due_rule=due.rule,
+                language=language or draft.language,
             )
             keep = [
                 {
@@ -1876,14 +1889,15 @@ class Photos:
         """The bucket of this deployment."""
         return cls(settings.photos_bucket(), settings.aws("s3"))
 
-    def ticket(self, request_id: str, redirect_base: str) -> Upload:
-        """A ticket for one upload straight from the browser to S3: one key, 1 byte to 25 MB, 15 minutes.
+    def ticket(self, request_id: str, redirect_base: str, query: str = "") -> Upload:
+        """A ticket for one upload straight from the browser to S3: one key, 1 byte to 25 MB, 15 minutes. The browser
+        comes back with `query`, to which S3 adds its own.
 
         The type is fixed to application/octet-stream: a form without JavaScript cannot name the file's own, and nothing
         that strangers upload should ever be shown by a browser. What it is, is decided by decoding it.
         """
         ticket = new_ticket()
-        redirect = f"{redirect_base}/opt-out/{request_id}/photos/{ticket}"
+        redirect = f"{redirect_base}/opt-out/{request_id}/photos/{ticket}" + (f"?{query}" if query else "")
         fixed = {"Content-Type": "application/octet-stream", "success_action_redirect": redirect}
         post = self._client.generate_presigned_post(
             self._bucket,

@@ -19,7 +19,7 @@ from optout.store import Photos, Requests
 
 logger = Logger()
 metrics = Metrics()
-app = resolver()
+app = resolver(translated=True)
 
 
 @cache

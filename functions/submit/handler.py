@@ -17,7 +17,7 @@ from optout.web import site
 
 logger = Logger()
 metrics = Metrics()
-app = resolver()
+app = resolver(translated=True)
 
 
 @cache

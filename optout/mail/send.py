@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import idna
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from optout import deadlines, links, settings
+from optout import deadlines, languages, links, settings
 from optout.errors import AddressUnusable
 from optout.requests import OptOutRequest, Status, Step
 from optout.web import wording
@@ -49,13 +49,15 @@ class Message:
 
 @cache
 def _letters() -> Environment:
-    return Environment(
+    letters = Environment(
         loader=PackageLoader("optout.mail", "letters"),
         autoescape=select_autoescape(["html"], default=False),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    languages.translate(letters)
+    return letters
 
 
 def overtaken(due: DueLetter) -> bool:

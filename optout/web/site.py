@@ -16,7 +16,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from optout import deadlines, http, links, settings
+from optout import deadlines, http, languages, links, settings
 from optout.errors import (
     AlreadyConfirmed,
     DraftIncomplete,
@@ -73,7 +73,7 @@ class Site:
             return form_page(kind, filled, invalid.problems, draft_id)
         email_hash = links.email_hash(answers.email, settings.link_secret())
         if draft_id is None:
-            draft = self.requests.create_draft(kind, answers, email_hash, now)
+            draft = self.requests.create_draft(kind, answers, email_hash, now, language=languages.spoken())
             complete = False  # the photo page comes next, also where a photo is optional
         else:
             draft = self.requests.edit_draft(draft_id, answers, email_hash, now)
@@ -102,7 +102,7 @@ class Site:
         before = self._before(draft)
         lacks = lacking(draft, photos)
         room = self.requests.room(draft, now) - len(photos)
-        upload = self.photos.ticket(draft.id, settings.site_url()) if room > 0 else None
+        upload = self.photos.ticket(draft.id, settings.site_url(), languages.wish()) if room > 0 else None
         problem = query.get("problem", "")
         summary = [("upload", wording.PHOTO_PROBLEMS[problem])] if problem in wording.PHOTO_PROBLEMS else []
         if problem in {"face", "crop"}:
@@ -200,7 +200,7 @@ class Site:
     def confirm(self, draft_id: str, now: datetime) -> Response[Any]:
         """Send the request, or the photos to be added to one. Sending it twice is sending it once."""
         try:
-            self.requests.confirm(draft_id, now)
+            self.requests.confirm(draft_id, now, language=languages.spoken())
         except DraftIncomplete:
             return http.see_other(f"/opt-out/{draft_id}/photos?problem=incomplete")
         except TooManyPhotos:
@@ -342,6 +342,7 @@ def form_page(
     return http.page(
         "form.html",
         400 if problems else 200,
+        page_in_other_languages=f"/opt-out/{draft_id}" if draft_id else f"/opt-out?kind={kind}",
         kind=kind.value,
         draft=draft_id,
         filled=filled,

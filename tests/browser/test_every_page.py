@@ -85,8 +85,8 @@ def test_tab_reaches_the_form_in_the_order_it_is_read(visitor: Visitor) -> None:
         reached.append(focused(page))
         assert len(reached) < 30, "Tab comes to the button"
     assert reached[0] == "Skip to main content"
-    assert reached[2:4] == ["Back", "explanation"]
-    in_form = [name for name in reached[3:] if name != "opt out single pictures"]
+    assert reached[3:5] == ["Back", "explanation"]
+    in_form = [name for name in reached[4:] if name != "opt out single pictures"]
     # Who is asked for is hidden until it is needed, which takes a script; radio buttons are one stop.
     assert [name for name in in_form if name != "represented"] == [
         "explanation",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -277,3 +278,57 @@ def test_redirects_and_links_stay_below_the_sites_own_path(monkeypatch: pytest.M
 def test_what_cannot_be_an_id_is_not_found(text: str) -> None:
     with pytest.raises(errors.RequestNotFound):
         http.secret_id(text)
+
+
+def translated() -> APIGatewayRestResolver:
+    app = http.resolver(translated=True)
+    app.get("/page")(
+        lambda: http.page("withdrawn.html", request={"number": "K7MQ-29XD"}, token="t", photos_kept_days=7)
+    )
+    app.post("/page")(lambda: http.see_other("/status/t?x=1#photo"))
+    return app
+
+
+def test_a_page_says_which_language_it_is_in_and_what_that_came_from() -> None:
+    found = answer(translated(), event("GET", "/page", None, {"Accept-Language": "ar"}))
+    assert header(found, "Content-Language") == "ar"
+    assert "Accept-Language" in header(found, "Vary")
+    assert '<html lang="ar" dir="rtl">' in found["body"]
+    assert 'href="/status/t"' in found["body"]
+
+
+def test_a_language_that_was_asked_for_is_in_every_link_and_redirect() -> None:
+    found = answer(translated(), event("GET", "/page?lang=pl", None, {"Accept-Language": "ar"}))
+    assert '<html lang="pl" dir="ltr">' in found["body"]
+    own = [link for link in re.findall(r'(?:href|action)="(/[^"]*)"', found["body"]) if "/static/" not in link]
+    assert own
+    assert all("lang=" in link for link in own)
+    assert header(answer(translated(), event("POST", "/page?lang=pl", "")), "Location") == "/status/t?x=1&lang=pl#photo"
+    assert header(answer(translated(), event("POST", "/page", "")), "Location") == "/status/t?x=1#photo"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "linked"),
+    [
+        ("GET", "/page?repeated=3.7&lang=pl", "/page?repeated=3.7&lang=de"),
+        ("GET", "/page", "/page?lang=de"),
+        ("GET", "/nowhere", "/nowhere?lang=de"),
+        ("POST", "/nowhere", "/?lang=de"),
+        ("GET", "//evil.example/", "/?lang=de"),
+        ("GET", "/page?x=%22%3E%3Cscript%3E&problem=face", "/page?problem=face&lang=de"),
+    ],
+)
+def test_the_other_languages_lead_to_the_same_page(method: str, path: str, linked: str) -> None:
+    app = translated()
+    given_event = event(method, "/page", None) | event(method, path, None)
+    if path.startswith("//"):  # as API Gateway hands it over
+        given_event |= {"path": path}
+    found = answer(app, given_event)
+    assert f'<li><a href="{linked.replace("&", "&amp;")}" lang="de" hreflang="de"' in found["body"]
+
+
+def test_programs_and_reviewers_are_answered_in_english() -> None:
+    app = http.resolver()
+    app.get("/page")(lambda: http.page("withdrawn.html", request={"number": "K"}, token="t", photos_kept_days=7))
+    found = answer(app, event("GET", "/page?lang=ar", None, {"Accept-Language": "ar"}))
+    assert header(found, "Content-Language") == "en"

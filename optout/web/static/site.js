@@ -111,7 +111,9 @@ if (form) {
     upload.addEventListener("loadend", () => {
       if (upload.status >= 400) {
         // The storage says only two things to an honest form: the ticket's time is over, or the size is not right.
-        location.assign(`${form.dataset.again}?problem=${upload.status === 403 ? "ticket_expired" : "too_large"}`);
+        const again = new URL(form.dataset.again, location.href);
+        again.searchParams.set("problem", upload.status === 403 ? "ticket_expired" : "too_large");
+        location.assign(again);
       } else if (arrived) {
         // The storage answered with a redirect, which a script may not follow to the end. The page goes there itself.
         location.assign(form.dataset.next);

@@ -62,7 +62,7 @@ def test_each_page_names_the_engine_help_and_its_language(submit: Api, path: str
     assert words in page.text
     assert "Lens Search" in page.text
     assert 'href="mailto:help@example.org"' in page.body
-    assert '<html lang="en">' in page.body
+    assert '<html lang="en" dir="ltr">' in page.body
     assert 'href="#main"' in page.body
 
 
@@ -257,6 +257,22 @@ def test_the_photo_page_is_a_plain_form_straight_to_the_storage(submit: Api, req
     assert 'accept="image/jpeg,image/png,image/webp,image/gif,image/tiff,image/bmp,image/avif"' in form[0]
     for directive in ("img-src", "connect-src", "form-action"):
         assert f"{directive} 'self' {origin}; " in page.headers["Content-Security-Policy"]
+
+
+def test_the_language_asked_for_goes_the_whole_way_and_stays_with_the_case(
+    submit: Api, requests: Requests, now: datetime
+) -> None:
+    made = submit.post("/opt-out?lang=pl", FILLED | {"kind": "face"})
+    here = made.location.partition("?")[0]
+    assert made.location == f"{here}?lang=pl"
+    case = here.split("/")[2]
+    assert requests.get(case, now).language == "pl"
+    back = re.search(r'name="success_action_redirect" value="([^"]*)"', submit.get(made.location).body)
+    assert back is not None
+    assert back[1].endswith("?lang=pl")
+    requests.add_photo(case, photo(face()), now)
+    assert submit.post(f"/opt-out/{case}/confirm?lang=ar").location == f"/opt-out/{case}/done?lang=ar"
+    assert requests.get(case, now).language == "ar"
 
 
 def test_several_faces_are_numbered_and_one_must_be_chosen(submit: Api, requests: Requests, now: datetime) -> None:
