@@ -27,6 +27,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from optout import errors, languages, settings
+from optout.languages import N_
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -58,53 +59,60 @@ class _Answer(NamedTuple):
     sentence: str
 
 
-# error class -> what it means outside. A class without a row has its nearest parent's.
+# error class -> what it means outside. A class without a row has its nearest parent's. Marked to be translated is what
+# can become a page of the public site; programs and reviewers are answered in English.
 _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
-    errors.OptOutError: _Answer(500, "refused", "We could not do this."),
-    errors.PhotoUnreadable: _Answer(422, "photo_unreadable", "We could not read this file as a picture."),
-    errors.FacesOff: _Answer(503, "faces_off", "We cannot look for faces just now. Please try again later."),
-    errors.RequestInvalid: _Answer(400, "request_invalid", "Something in what was sent is missing or not right."),
+    errors.OptOutError: _Answer(500, "refused", N_("We could not do this.")),
+    errors.PhotoUnreadable: _Answer(422, "photo_unreadable", N_("We could not read this file as a picture.")),
+    errors.FacesOff: _Answer(503, "faces_off", N_("We cannot look for faces just now. Please try again later.")),
+    errors.RequestInvalid: _Answer(400, "request_invalid", N_("Something in what was sent is missing or not right.")),
     errors.RequestNotFound: _Answer(
         404,
         "request_not_found",
-        "There is no request at this address. A request that is started but not sent within 24 hours is deleted.",
+        N_("There is no request at this address. A request that is started but not sent within 24 hours is deleted."),
     ),
     errors.ExclusionNotFound: _Answer(404, "exclusion_not_found", "No exclusion with this id is in force."),
     errors.ReviewNotFound: _Answer(404, "review_not_found", "There is no such possible copy to look at."),
-    errors.PhotoNotFound: _Answer(404, "photo_not_found", "There is no such photo in this request."),
+    errors.PhotoNotFound: _Answer(404, "photo_not_found", N_("There is no such photo in this request.")),
     errors.LinkInvalid: _Answer(
-        404, "link_invalid", "This link does not work. Please check that the whole link was copied from our letter."
+        404, "link_invalid", N_("This link does not work. Please check that the whole link was copied from our letter.")
     ),
     errors.LinkExpired: _Answer(
-        410, "link_expired", "This link was ours, but its time is over. Write to us and we will help you."
+        410, "link_expired", N_("This link was ours, but its time is over. Write to us and we will help you.")
     ),
     errors.VerificationExpired: _Answer(
         410,
         "verification_expired",
-        "The link that confirms your email address works for 7 days. In the same letter, open your case: there you can "
-        "have the letter sent again, with a fresh link.",
+        N_(
+            "The link that confirms your email address works for 7 days. In the same letter, open your case: there you "
+            "can have the letter sent again, with a fresh link."
+        ),
     ),
     errors.StateConflict: _Answer(
-        409, "state_conflict", "This can no longer be done, because the request has moved on in the meantime."
+        409, "state_conflict", N_("This can no longer be done, because the request has moved on in the meantime.")
     ),
     errors.AlreadyConfirmed: _Answer(
         409,
         "already_confirmed",
-        "This request has been sent, so it can no longer be changed here. To add or correct something, answer our "
-        "letter.",
+        N_(
+            "This request has been sent, so it can no longer be changed here. To add or correct something, answer our "
+            "letter."
+        ),
     ),
     errors.LetterNotSentAgain: _Answer(
         409,
         "letter_not_sent_again",
-        "We do not send this letter again now: we did so a few minutes ago or several times already, or the case does "
-        "not need it any more. Look in your spam folder too, or write to us.",
+        N_(
+            "We do not send this letter again now: we did so a few minutes ago or several times already, or the case "
+            "does not need it any more. Look in your spam folder too, or write to us."
+        ),
     ),
-    errors.AlreadyDecided: _Answer(409, "already_decided", "This request has already been decided."),
+    errors.AlreadyDecided: _Answer(409, "already_decided", N_("This request has already been decided.")),
     errors.TooManyPhotos: _Answer(
-        409, "too_many_photos", "A request can hold five photos. Remove one before you add another."
+        409, "too_many_photos", N_("A request can hold five photos. Remove one before you add another.")
     ),
     errors.DraftIncomplete: _Answer(
-        409, "draft_incomplete", "Something is still missing before this request can be sent."
+        409, "draft_incomplete", N_("Something is still missing before this request can be sent.")
     ),
     errors.SameReviewer: _Answer(409, "same_reviewer", "This second look must be another reviewer's."),
     errors.NothingToExclude: _Answer(
@@ -112,31 +120,33 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
     ),
     errors.DecisionTooLarge: _Answer(409, "decision_too_large", "This request is too large to be accepted at once."),
     errors.AddressUnusable: _Answer(409, "address_unusable", "Letters to this email address cannot be sent."),
-    errors.Unavailable: _Answer(503, "unavailable", "We cannot answer just now. Please try again in a moment."),
+    errors.Unavailable: _Answer(503, "unavailable", N_("We cannot answer just now. Please try again in a moment.")),
     errors.NotFresh: _Answer(503, "not_fresh", "The exclusion list is not up to date here. Please ask again."),
     errors.IndexDamaged: _Answer(503, "index_damaged", "The exclusion list is not at hand here. Please ask again."),
     errors.SnapshotDamaged: _Answer(
         503, "snapshot_damaged", "The exclusion list is not at hand here. Please ask again."
     ),
     errors.HeadContended: _Answer(
-        503, "head_contended", "Too many decisions are being written just now. Nothing was changed; please try again."
+        503,
+        "head_contended",
+        N_("Too many decisions are being written just now. Nothing was changed; please try again."),
     ),
 }
-_UNEXPECTED = _Answer(500, "unexpected", "Something went wrong on our side. What you sent before is safe.")
+_UNEXPECTED = _Answer(500, "unexpected", N_("Something went wrong on our side. What you sent before is safe."))
 _BY_STATUS = {
-    400: _Answer(400, "request_invalid", "Something in what was sent is missing or not right."),
-    404: _Answer(404, "not_found", "There is no page at this address. Please check that it was copied whole."),
-    413: _Answer(413, "too_large", "What was sent is larger than we can take."),
+    400: _Answer(400, "request_invalid", N_("Something in what was sent is missing or not right.")),
+    404: _Answer(404, "not_found", N_("There is no page at this address. Please check that it was copied whole.")),
+    413: _Answer(413, "too_large", N_("What was sent is larger than we can take.")),
 }
 _HEADINGS = {
-    400: "Something was not right",
-    404: "Page not found",
-    409: "This cannot be done now",
-    410: "This link has expired",
-    413: "That was too large",
-    422: "We could not read this picture",
-    500: "Sorry, something went wrong",
-    503: "Please try again in a moment",
+    400: N_("Something was not right"),
+    404: N_("Page not found"),
+    409: N_("This cannot be done now"),
+    410: N_("This link has expired"),
+    413: N_("That was too large"),
+    422: N_("We could not read this picture"),
+    500: N_("Sorry, something went wrong"),
+    503: N_("Please try again in a moment"),
 }
 
 
@@ -257,7 +267,11 @@ def resolver(*, translated: bool = False) -> APIGatewayRestResolver:
             _log(error)
         accepts = app.current_event.headers.get("Accept") or ""
         if "text/html" in accepts:
-            response = page("error.html", found.status, heading=_HEADINGS[found.status], sentence=found.sentence)
+            said = {
+                "heading": languages.gettext(_HEADINGS[found.status]),
+                "sentence": languages.gettext(found.sentence),
+            }
+            response = page("error.html", found.status, **said)
         else:
             response = json_answer({"error": found.code, "message": found.sentence, **_facts(error)}, found.status)
         if found.status == 503:
@@ -391,6 +405,7 @@ def in_language(code: str, page: str | None = None) -> str:
 def _pages() -> Environment:
     # Loaded with the first page: a function that only answers JSON starts without them.
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
     from optout.web import wording
 
@@ -411,6 +426,12 @@ def _pages() -> Environment:
         in_language=in_language,
         languages=languages.LANGUAGES,
         page_in_other_languages=None,
+    )
+    pages.globals.update(
+        mailto=Markup('<a href="mailto:{0}"><bdi>{0}</bdi></a>').format(settings.support_address()),
+        # What is named in a sentence and reads from left to right in every language.
+        bdi=lambda words: Markup("<bdi>{}</bdi>").format(words),
+        strong=lambda words: Markup("<strong>{}</strong>").format(words),
     )
     pages.filters["date"] = wording.date
     pages.filters["time"] = wording.time

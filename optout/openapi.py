@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from optout import errors, http, lookups
 from optout.decisions import MAX_TEXT, REASONS
 from optout.fingerprint import FINGERPRINT_VERSION
-from optout.requests import Kind, Status, Step
+from optout.requests import MAX_EXPLANATION, MAX_NAME, Kind, Status, Step
 from optout.web import console, forms, site, wording
 from optout.web.countries import countries
 
@@ -92,12 +92,12 @@ def _form(required: tuple[str, ...], **fields: Schema) -> Schema:
 
 
 _ANSWERS_TYPED: dict[str, Schema] = {
-    "explanation": _text(forms.MAX_EXPLANATION, "Why it should go."),
+    "explanation": _text(MAX_EXPLANATION, "Why it should go."),
     "links": _text(says="One web address a line; asked for when the kind is `links`."),
     "on_behalf_of": _one_of(("self", "other")),
-    "represented": _text(forms.MAX_NAME, "Whom the request is for; asked for when `on_behalf_of` is `other`."),
-    "first_name": _text(forms.MAX_NAME),
-    "last_name": _text(forms.MAX_NAME),
+    "represented": _text(MAX_NAME, "Whom the request is for; asked for when `on_behalf_of` is `other`."),
+    "first_name": _text(MAX_NAME),
+    "last_name": _text(MAX_NAME),
     "email": _text(forms.MAX_EMAIL, "Where the letters go."),
     "phone": _text(40, "May be left empty."),
     "country": {"$ref": "#/components/schemas/Country"},

@@ -16,6 +16,8 @@ from optout.errors import DraftIncomplete
 
 MAX_PHOTOS = 5
 MAX_LINKS = 50
+MAX_NAME = 100
+MAX_EXPLANATION = 5_000
 # The first letter, sent again on request: whoever has the status link could else fill a stranger's mailbox. Letters
 # mostly arrive within seconds, and mail servers that greylist let them in within ten minutes.
 MAX_SENT_AGAIN = 3

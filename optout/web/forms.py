@@ -12,13 +12,11 @@ from urllib.parse import urlsplit
 
 from optout.errors import RequestInvalid
 from optout.exclusions.entry import canonical_url
-from optout.requests import MAX_LINKS, Answers, Kind
+from optout.requests import MAX_EXPLANATION, MAX_LINKS, MAX_NAME, Answers, Kind
 from optout.web.countries import countries
 from optout.web.wording import biometric_consent
 
-MAX_NAME = 100
 MAX_EMAIL = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
-MAX_EXPLANATION = 5_000
 
 # In the order of the page; the error summary follows it.
 FIELDS = (

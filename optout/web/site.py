@@ -25,6 +25,7 @@ from optout.errors import (
     StateConflict,
     TooManyPhotos,
 )
+from optout.languages import gettext as _
 from optout.likeness import alike, disagreeing
 from optout.requests import TRANSITIONS, Kind, OptOutRequest, Photo, Status, Step, copies_of, missing
 from optout.store import Photos, Requests
@@ -126,6 +127,7 @@ class Site:
             disagree=wording.photos_disagree(disagreeing(photos)) if draft.kind is Kind.FACE else "",
             adding=draft.adds_to is not None,
             stranger=draft.kind is Kind.FACE and alike(photos, before) is False,
+            problems=wording.PHOTO_PROBLEMS,
         )
 
     def _before(self, draft: OptOutRequest) -> list[Photo]:
@@ -193,6 +195,7 @@ class Site:
             photos=seen,
             used=sum(photo.own_face is not None for photo in photos),
             due=due,
+            country=draft.answers.country,
             due_rule=wording.due_rule(due.rule),
             repeated=repeated_links(query),
         )
@@ -366,7 +369,7 @@ def privacy_page() -> Response[Any]:
 
 def help_page() -> Response[Any]:
     """Whom to write to, and answers to what people ask."""
-    return http.page("help.html", heic=wording.HEIC_ADVICE, appeal_days=deadlines.APPEAL_WINDOW.days)
+    return http.page("help.html", heic=_(wording.HEIC_ADVICE), appeal_days=deadlines.APPEAL_WINDOW.days)
 
 
 # htmx is not in the repository; set-up puts it there, and without it only the console is less comfortable.
@@ -412,7 +415,7 @@ def lacking(draft: OptOutRequest, photos: Sequence[Photo]) -> list[tuple[str, st
         name, _, ticket = code.partition(":")
         if ticket:
             number = [photo.ticket for photo in photos].index(ticket) + 1
-            lacks.append((f"photo-{ticket}", f"{wording.MISSING_OF_PHOTO[name]} {number}"))
+            lacks.append((f"photo-{ticket}", wording.missing_of_photo(name, number)))
         else:
             lacks.append(("upload" if name in {"photo", "usable_face"} else "", wording.MISSING[name]))
     return lacks
@@ -428,9 +431,7 @@ def repeated_links(query: Mapping[str, str]) -> str:
     sent = query.get("repeated", "")
     if not _LINE_NUMBERS.fullmatch(sent):
         return ""
-    numbers = [int(part) for part in sent.split(".")]
-    what = "repeats a link" if len(numbers) == 1 else "repeat links"
-    return f"{wording.lines(numbers).capitalize()} of your list {what} from an earlier line."
+    return wording.repeated([int(part) for part in sent.split(".")])
 
 
 def seen_on(photo: Photo, url: str) -> dict[str, Any]:
@@ -464,6 +465,7 @@ def seen_on(photo: Photo, url: str) -> dict[str, Any]:
         "badge": badge,
         "faces": faces,
         "problem": wording.FACE_PROBLEMS.get(photo.face_problem or ""),
+        "advice": wording.FACE_ADVICE.get(photo.face_problem or ""),
         "chosen": None if photo.chosen_face is None else photo.chosen_face + 1,
         "plain": photo.quality < PLAIN_BELOW_QUALITY,
         "proposed": photo.proposed,
@@ -474,21 +476,21 @@ def seen_on(photo: Photo, url: str) -> dict[str, Any]:
 def answer_rows(draft: OptOutRequest) -> list[tuple[str, str | tuple[str, ...], str]]:
     """Question, answer and where to change it, for the check page."""
     answers = draft.answers
-    rows: list[tuple[str, str | tuple[str, ...], str]] = [("What should go", wording.KINDS[draft.kind], "")]
+    rows: list[tuple[str, str | tuple[str, ...], str]] = [(_("What should go"), wording.KINDS[draft.kind], "")]
     if draft.kind is Kind.LINKS:
-        rows.append(("Links", answers.links, "#links"))
+        rows.append((_("Links"), answers.links, "#links"))
     rows += [
-        ("Why", answers.explanation, "#explanation"),
-        ("You ask for", answers.represented or "Yourself", "#on_behalf_of"),
-        ("Name", f"{answers.first_name} {answers.last_name}", "#first_name"),
-        ("Email address", answers.email, "#email"),
-        ("Phone number", answers.phone or "None", "#phone"),
-        ("Country", countries()[answers.country], "#country"),
+        (_("Why"), answers.explanation, "#explanation"),
+        (_("You ask for"), answers.represented or _("Yourself"), "#on_behalf_of"),
+        (_("Name"), f"{answers.first_name} {answers.last_name}", "#first_name"),
+        (_("Email address"), answers.email, "#email"),
+        (_("Phone number"), answers.phone or _("None"), "#phone"),
+        (_("Country"), countries()[answers.country], "#country"),
     ]
     if draft.kind is Kind.FACE:
-        rows.append(("Consent", answers.biometric_consent or "None", "#biometric_consent"))
+        rows.append((_("Consent"), answers.biometric_consent or _("None"), "#biometric_consent"))
     if draft.kind is Kind.LINKS:
-        rows.append(("Statement", "What I say is accurate and complete.", "#good_faith"))
+        rows.append((_("Statement"), _("What I say is accurate and complete."), "#good_faith"))
     return rows
 
 
@@ -496,7 +498,7 @@ def consent_rows(draft: OptOutRequest) -> list[tuple[str, str | tuple[str, ...],
     """What the requester agreed to before, for the check page of photos that are added to a case about a face."""
     if draft.kind is not Kind.FACE:
         return []
-    return [("You agreed, and it holds for these photos too", draft.answers.biometric_consent or "", "")]
+    return [(_("You agreed, and it holds for these photos too"), draft.answers.biometric_consent or "", "")]
 
 
 def why(request: OptOutRequest) -> tuple[str, str]:

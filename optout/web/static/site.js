@@ -17,6 +17,7 @@ for (const part of document.querySelectorAll("[data-shown-with]")) {
 const form = document.getElementById("upload-form");
 if (form) {
   const MAX_BYTES = 25_000_000;
+  const say = form.dataset; // the sentences, in the page's language
   const file = document.getElementById("file");
   const drop = document.getElementById("drop");
   const error = document.getElementById("file-error");
@@ -34,12 +35,10 @@ if (form) {
   };
 
   const problem = (chosen) => {
-    if (!chosen) return "Choose a photo first.";
-    if (chosen.size === 0) return "The file is empty. Choose another photo.";
-    if (chosen.size > MAX_BYTES) return "The file is larger than 25 MB. Send a smaller version; a screenshot of the photo is fine too.";
-    if (/\.hei[cf]$/i.test(chosen.name)) {
-      return "This is a HEIC photo, which we cannot open. Save it as a JPEG, or take a screenshot of it, and send that.";
-    }
+    if (!chosen) return say.sayChoose;
+    if (chosen.size === 0) return say.sayEmpty;
+    if (chosen.size > MAX_BYTES) return say.sayTooLarge;
+    if (/\.hei[cf]$/i.test(chosen.name)) return say.sayHeic;
     return "";
   };
 
@@ -106,7 +105,7 @@ if (form) {
     upload.upload.addEventListener("load", () => {
       arrived = true;
       bar.removeAttribute("value");
-      status.textContent = "Your photo has arrived. We are looking at it.";
+      status.textContent = say.sayArrived;
     });
     upload.addEventListener("loadend", () => {
       if (upload.status >= 400) {
@@ -120,7 +119,7 @@ if (form) {
       } else {
         busy(false);
         status.textContent = "";
-        if (started || !navigator.onLine) complain("Your photo did not reach us. Check your connection and try again.");
+        if (started || !navigator.onLine) complain(say.sayLost);
         else HTMLFormElement.prototype.submit.call(form); // scripts may not send from here; a plain form may
       }
     });
