@@ -21,7 +21,10 @@
     ├── AddressUnusable        no letter can be sent to this address
     ├── NothingToExclude       accepting would exclude nothing, so nothing may be promised
     ├── DecisionTooLarge       more signals than one log item holds
+    ├── TooManyRequests        one network or mailbox asks too often; `.retry_after_s` says when it may again
+    ├── FromElsewhere          a form of another website was sent to us
     └── Unavailable            we cannot answer surely now; ask again
+        ├── UnderMaintenance   the operator has closed the forms; `.until` says how long
         ├── NotFresh           the exclusion list is behind what was asked for
         │   └── SnapshotDamaged  a snapshot lacks a part, was changed, or is of another version or epoch
         ├── IndexDamaged       a saved index is cut off, changed or of an unknown version
@@ -140,8 +143,28 @@ class DecisionTooLarge(OptOutError):
     """A decision has more signals than one log item can hold."""
 
 
+class TooManyRequests(OptOutError):
+    """One network or one mailbox has asked too often. It may ask again after `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(str(retry_after_s))
+        self.retry_after_s = retry_after_s
+
+
+class FromElsewhere(OptOutError):
+    """A browser says that another website's page sent this form."""
+
+
 class Unavailable(OptOutError):
     """We cannot answer surely now; the caller should ask again."""
+
+
+class UnderMaintenance(Unavailable):
+    """The operator has closed the forms, and expects to open them at `until`."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(until.isoformat())
+        self.until = until
 
 
 class NotFresh(Unavailable):

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -119,8 +121,29 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
         409, "nothing_to_exclude", "Accepting this would exclude nothing, so it cannot be accepted."
     ),
     errors.DecisionTooLarge: _Answer(409, "decision_too_large", "This request is too large to be accepted at once."),
+    errors.TooManyRequests: _Answer(
+        429,
+        "too_many_requests",
+        N_(
+            "Very many requests have come from your network in a short time, perhaps from other people who share your "
+            "connection. Nothing that you sent before is lost. Please try again in a few minutes, or write to us."
+        ),
+    ),
+    errors.FromElsewhere: _Answer(
+        403,
+        "from_elsewhere",
+        N_("This form was sent from another website, so we did nothing. Please use our own pages."),
+    ),
     errors.AddressUnusable: _Answer(409, "address_unusable", "Letters to this email address cannot be sent."),
     errors.Unavailable: _Answer(503, "unavailable", N_("We cannot answer just now. Please try again in a moment.")),
+    errors.UnderMaintenance: _Answer(
+        503,
+        "under_maintenance",
+        N_(
+            "We are working on this site, so nothing can be sent or changed just now. What you sent before is safe, "
+            "and the link in our letters still shows you your request."
+        ),
+    ),
     errors.NotFresh: _Answer(503, "not_fresh", "The exclusion list is not up to date here. Please ask again."),
     errors.IndexDamaged: _Answer(503, "index_damaged", "The exclusion list is not at hand here. Please ask again."),
     errors.SnapshotDamaged: _Answer(
@@ -140,11 +163,13 @@ _BY_STATUS = {
 }
 _HEADINGS = {
     400: N_("Something was not right"),
+    403: N_("We did not do this"),
     404: N_("Page not found"),
     409: N_("This cannot be done now"),
     410: N_("This link has expired"),
     413: N_("That was too large"),
     422: N_("We could not read this picture"),
+    429: N_("Too many requests just now"),
     500: N_("Sorry, something went wrong"),
     503: N_("Please try again in a moment"),
 }
@@ -195,6 +220,11 @@ def _answer_to(error: Exception) -> _Answer:
     return _UNEXPECTED
 
 
+def sentence(error: errors.OptOutError) -> str:
+    """What an error means, to a person."""
+    return languages.gettext(_answer_to(error).sentence)
+
+
 def _facts(error: Exception) -> dict[str, Any]:
     """What a program may want to know besides; never a value that somebody typed."""
     match error:
@@ -206,6 +236,8 @@ def _facts(error: Exception) -> dict[str, Any]:
             return {"missing": missing}
         case errors.AlreadyDecided(status=status, reviewer=reviewer, at=at):
             return {"status": status, "reviewer": reviewer, "at": at.isoformat() if at else None}
+        case errors.UnderMaintenance(until=until):
+            return {"until": until.isoformat()}
     return {}
 
 
@@ -271,15 +303,33 @@ def resolver(*, translated: bool = False) -> APIGatewayRestResolver:
                 "heading": languages.gettext(_HEADINGS[found.status]),
                 "sentence": languages.gettext(found.sentence),
             }
-            response = page("error.html", found.status, **said)
+            response = page("error.html", found.status, **said, until=_until(error))
         else:
             response = json_answer({"error": found.code, "message": found.sentence, **_facts(error)}, found.status)
-        if found.status == 503:
-            response.headers["Retry-After"] = "5"
+        retry_after = _retry_after(error, found.status)
+        if retry_after:
+            response.headers["Retry-After"] = str(retry_after)
         return response
 
     app.exception_handler([errors.OptOutError, ServiceError, Exception])(answer)
     return app
+
+
+def _until(error: Exception) -> datetime | None:
+    """When the operator expects to be ready; None where that is not the matter, or is over."""
+    if isinstance(error, errors.UnderMaintenance) and error.until > datetime.now(UTC):
+        return error.until
+    return None
+
+
+def _retry_after(error: Exception, status: int) -> int | None:
+    """After how many seconds it is worth to ask again; None when nothing says that it ever is."""
+    if isinstance(error, errors.TooManyRequests):
+        return error.retry_after_s
+    if isinstance(error, errors.UnderMaintenance):
+        # Once the time is over the operator may still need a few minutes.
+        return max(300, math.ceil((error.until - datetime.now(UTC)).total_seconds()))
+    return 5 if status == 503 else None
 
 
 def _log(error: Exception) -> None:
@@ -315,6 +365,41 @@ def origin(url: str) -> str:
     """Scheme, host and port of an address."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+# --- what may come in -------------------------------------------------------------------------------------------------
+
+
+def guard(
+    app: APIGatewayRestResolver, next_middleware: Callable[[APIGatewayRestResolver], Response[Any]]
+) -> Response[Any]:
+    """Middleware of the public site, before every route: what another website sends is refused, and so is every change
+    while the operator works on the service.
+
+    There is no session that a foreign form could ride on: a draft's address and a letter's link are the only keys, and
+    both are unguessable. But a page elsewhere could have its visitors start requests. Browsers say where a form comes
+    from in `Sec-Fetch-Site`; `Origin` is of no use, since with our Referrer-Policy it is `null` for our own forms too.
+    Old browsers and programs send neither, and are let in. Raises `FromElsewhere` and `UnderMaintenance`.
+    """
+    event = app.current_event
+    if event.http_method == "POST" and event.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
+        raise errors.FromElsewhere
+    # The empty form too: nobody should fill it in for nothing.
+    if event.http_method == "POST" or event.path.endswith("/opt-out"):
+        require_open()
+    return next_middleware(app)
+
+
+def require_open() -> None:
+    """Raise `UnderMaintenance` while the operator has closed the forms."""
+    until = settings.maintenance()
+    if until is not None:
+        raise errors.UnderMaintenance(until)
+
+
+def source(app: APIGatewayRestResolver) -> str:
+    """The IP address that API Gateway was called from. `X-Forwarded-For` is whatever its sender says, and not read."""
+    return str(app.current_event.request_context.identity.source_ip)
 
 
 # --- what a request holds ---------------------------------------------------------------------------------------------

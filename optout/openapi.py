@@ -164,6 +164,7 @@ OPERATIONS: tuple[Operation, ...] = (
         page="The form.",
         moved="To the question, when no kind is named.",
         query={"kind": _KIND},
+        refuses=(errors.UnderMaintenance,),
     ),
     Operation(
         "POST",
@@ -173,7 +174,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Starts a draft from a filled-in form",
         moved="To the draft's photos.",
         form=_form(("kind", *_ASKED_ALWAYS), kind=_KIND, **_ANSWERS_TYPED),
-        refuses=(errors.RequestInvalid, errors.Unavailable),
+        refuses=(errors.RequestInvalid, errors.TooManyRequests, errors.Unavailable),
         wrong="The form again, with what is not right.",
     ),
     Operation(
@@ -206,7 +207,7 @@ OPERATIONS: tuple[Operation, ...] = (
         page="The photos; the upload form posts straight to the bucket.",
         moved="To the confirmation, when the request has been sent.",
         query={"problem": _PROBLEM, "repeated": _REPEATED},
-        refuses=_NO_PHOTO_DRAFT,
+        refuses=(errors.TooManyRequests, *_NO_PHOTO_DRAFT),
     ),
     Operation(
         "GET",
@@ -216,7 +217,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Looks at an uploaded photo once; the bucket sends browsers here",
         moved="To the photos, with `problem` when it could not be used.",
         empty="Looked at, for a script that uploaded and needs no page.",
-        refuses=(errors.FacesOff, *_NO_PHOTO_DRAFT),
+        refuses=(errors.FacesOff, errors.UnderMaintenance, *_NO_PHOTO_DRAFT),
     ),
     Operation(
         "POST",
@@ -265,7 +266,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _ANYBODY,
         "Sends the request; sending it twice is sending it once",
         moved="To the confirmation, or to the photos when something is missing.",
-        refuses=(errors.StateConflict, *_NO_PHOTO_DRAFT),
+        refuses=(errors.StateConflict, errors.TooManyRequests, *_NO_PHOTO_DRAFT),
     ),
     Operation(
         "GET",
@@ -293,7 +294,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _ANYBODY,
         "Begins to add photos to a case that is open or accepted",
         moved="To the photos of a new draft, or back to the case when it takes none.",
-        refuses=_NO_LINK,
+        refuses=(errors.TooManyRequests, *_NO_LINK),
     ),
     Operation(
         "POST",
@@ -302,7 +303,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _ANYBODY,
         "Sends the first letter again, to the same address",
         moved="To the case.",
-        refuses=(errors.StateConflict, errors.LetterNotSentAgain, *_NO_LINK),
+        refuses=(errors.StateConflict, errors.TooManyRequests, errors.LetterNotSentAgain, *_NO_LINK),
     ),
     Operation(
         "GET",
@@ -320,7 +321,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _ANYBODY,
         "Verifies an address: from then on lookups are deferred while the case is open",
         moved="To what was done.",
-        refuses=(errors.HeadContended, errors.VerificationExpired, *_NO_LINK),
+        refuses=(errors.HeadContended, errors.TooManyRequests, errors.VerificationExpired, *_NO_LINK),
     ),
     Operation(
         "GET",
@@ -643,7 +644,7 @@ def _answers(operation: Operation) -> dict[str, Any]:
         found[status] = {
             "description": " ".join(sentences),
             "content": _REFUSAL | _ONE_PAGE,
-            **({"headers": _AFTER} if status == "503" else {}),
+            **({"headers": _AFTER} if status in {"429", "503"} else {}),
         }
     return found
 
@@ -664,7 +665,9 @@ def _refusals(operation: Operation) -> dict[str, list[str]]:
         found["422"] = ["A field of the lookup is wrong; `problems` says which and why."]
     if operation.wrong:
         found["400"] = [operation.wrong]
-    for error in operation.refuses:
+    guarded = operation.method == "POST" and operation.access is Access.ANYBODY
+    closed = (errors.FromElsewhere, errors.UnderMaintenance) if guarded else ()
+    for error in (*operation.refuses, *closed):
         answer = http._ANSWERS[error]
         found.setdefault(str(answer.status), []).append(answer.sentence)
     if operation.form is not None or operation.body is not None:

@@ -10,6 +10,7 @@ import os
 import random
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any
 
@@ -134,6 +135,17 @@ def false_exclusions_per_million() -> float:
 def provisional() -> bool:
     """Whether what a verified requester asks for is held back until it is decided."""
     return os.environ["PROVISIONAL"] == "on"
+
+
+def limits_percent() -> float:
+    """How many percent of the limits in `optout.limits` hold."""
+    return float(os.environ["LIMITS_PERCENT"])
+
+
+def maintenance() -> datetime | None:
+    """Until when the forms are closed; None when they are open."""
+    until = os.environ["MAINTENANCE"]
+    return datetime.fromisoformat(until).astimezone(UTC) if until else None
 
 
 def reviews_per_day() -> float:

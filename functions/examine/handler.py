@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from optout.errors import AlreadyConfirmed, PhotoNotFound, PhotoUnreadable, TooManyPhotos
 from optout.examination import examine
-from optout.http import resolver, secret_id, see_other
+from optout.http import require_open, resolver, secret_id, see_other
 from optout.store import Photos, Requests
 
 logger = Logger()
@@ -30,6 +30,7 @@ def _store() -> tuple[Requests, Photos]:
 @app.get("/opt-out/<draft>/photos/<ticket>")
 def look_at(draft: str, ticket: str) -> Response[Any]:
     """Where S3 sends a browser after an upload. What the query says about it is anybody's claim and is not read."""
+    require_open()
     draft, ticket = secret_id(draft), secret_id(ticket)
     if app.current_event.headers.get("Sec-Fetch-Mode") == "cors":
         # A script that uploaded follows the redirect too; the page it belongs to comes by itself next. The origin of a

@@ -12,12 +12,15 @@ from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from optout.http import form, resolver, secret_id
+from optout import limits
+from optout.http import form, guard, resolver, secret_id, source
+from optout.limits import Action
 from optout.web import site
 
 logger = Logger()
 metrics = Metrics()
 app = resolver(translated=True)
+app.use(middlewares=[guard])
 
 
 @cache
@@ -51,7 +54,7 @@ def empty_form() -> Response[Any]:
 
 @app.post("/opt-out")
 def new() -> Response[Any]:
-    return _site().new(form(app), _now())
+    return _site().new(form(app), source(app), _now())
 
 
 @app.get("/opt-out/<draft>")
@@ -66,7 +69,7 @@ def change(draft: str) -> Response[Any]:
 
 @app.get("/opt-out/<draft>/photos")
 def photos(draft: str) -> Response[Any]:
-    return _site().photos_page(secret_id(draft), _query(), _now())
+    return _site().photos_page(secret_id(draft), _query(), source(app), _now())
 
 
 @app.post("/opt-out/<draft>/photos/<ticket>/face")
@@ -91,6 +94,7 @@ def check(draft: str) -> Response[Any]:
 
 @app.post("/opt-out/<draft>/confirm")
 def confirm(draft: str) -> Response[Any]:
+    limits.take(Action.CONFIRM, source(app), _now())
     answer = _site().confirm(secret_id(draft), _now())
     metrics.add_metric("ConfirmationsAsked", MetricUnit.Count, 1)
     return answer
@@ -108,11 +112,13 @@ def status(token: str) -> Response[Any]:
 
 @app.post("/status/<token>/photos")
 def add_photos(token: str) -> Response[Any]:
+    limits.take(Action.DRAFT, source(app), _now())
     return _site().add_photos(token, _now())
 
 
 @app.post("/status/<token>/letter")
 def send_again(token: str) -> Response[Any]:
+    limits.take(Action.LETTER, source(app), _now())
     return _site().send_again(token, _now())
 
 
@@ -123,6 +129,7 @@ def ask_to_verify(token: str) -> Response[Any]:
 
 @app.post("/verify/<token>")
 def verify(token: str) -> Response[Any]:
+    limits.take(Action.VERIFY, source(app), _now())
     return _site().verify(token, _now())
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from optout import deadlines, http, languages, links, settings
+from optout import deadlines, http, languages, limits, links, settings
 from optout.errors import (
     AlreadyConfirmed,
     DraftIncomplete,
@@ -24,9 +24,11 @@ from optout.errors import (
     RequestNotFound,
     StateConflict,
     TooManyPhotos,
+    TooManyRequests,
 )
 from optout.languages import gettext as _
 from optout.likeness import alike, disagreeing
+from optout.limits import Action
 from optout.requests import TRANSITIONS, Kind, OptOutRequest, Photo, Status, Step, copies_of, missing
 from optout.store import Photos, Requests
 from optout.web import forms, wording
@@ -52,11 +54,16 @@ class Site:
 
     # ---- the form
 
-    def new(self, fields: Fields, now: datetime) -> Response[Any]:
-        """Start a draft from a filled-in form, or show the form again with what is not right."""
+    def new(self, fields: Fields, source: str, now: datetime) -> Response[Any]:
+        """Start a draft from a filled-in form that came from this IP address, or show the form again with what is not
+        right."""
         kind = kind_of(fields.get("kind", [""])[0])
         if kind is None:
             return http.see_other("/")
+        try:
+            limits.take(Action.DRAFT, source, now)
+        except TooManyRequests as refused:
+            return form_page(kind, forms.typed(fields), {}, None, refused)
         return self._answers(kind, fields, None, now)
 
     def change(self, draft_id: str, fields: Fields, now: datetime) -> Response[Any]:
@@ -94,8 +101,9 @@ class Site:
 
     # ---- photos
 
-    def photos_page(self, draft_id: str, query: Mapping[str, str], now: datetime) -> Response[Any]:
-        """The draft's photos with what was seen on them, and a ticket for one more."""
+    def photos_page(self, draft_id: str, query: Mapping[str, str], source: str, now: datetime) -> Response[Any]:
+        """The draft's photos with what was seen on them, and a ticket for one more, to whoever asks from this IP
+        address."""
         draft = self.requests.get(draft_id, now)
         if draft.sent:
             return http.see_other(f"/opt-out/{draft.id}/done")
@@ -103,7 +111,10 @@ class Site:
         before = self._before(draft)
         lacks = lacking(draft, photos)
         room = self.requests.room(draft, now) - len(photos)
-        upload = self.photos.ticket(draft.id, settings.site_url(), languages.wish()) if room > 0 else None
+        upload = None
+        if room > 0:
+            limits.take(Action.UPLOAD, source, now)
+            upload = self.photos.ticket(draft.id, settings.site_url(), languages.wish())
         problem = query.get("problem", "")
         summary = [("upload", wording.PHOTO_PROBLEMS[problem])] if problem in wording.PHOTO_PROBLEMS else []
         if problem in {"face", "crop"}:
@@ -203,6 +214,9 @@ class Site:
     def confirm(self, draft_id: str, now: datetime) -> Response[Any]:
         """Send the request, or the photos to be added to one. Sending it twice is sending it once."""
         try:
+            draft = self.requests.get(draft_id, now)
+            if not draft.sent and draft.adds_to is None:  # only then a letter goes out
+                limits.take_of_mailbox(Action.CONFIRM, draft.email_hash, now)
             self.requests.confirm(draft_id, now, language=languages.spoken())
         except DraftIncomplete:
             return http.see_other(f"/opt-out/{draft_id}/photos?problem=incomplete")
@@ -264,7 +278,9 @@ class Site:
 
     def send_again(self, token: str, now: datetime) -> Response[Any]:
         """Send the first letter again, to the same address."""
-        self.requests.send_again(self._linked(token, now).id, now)
+        case = self._linked(token, now)
+        limits.take_of_mailbox(Action.LETTER, case.email_hash, now)
+        self.requests.send_again(case.id, now)
         return http.see_other(f"/status/{token}")
 
     def status_page(self, token: str, now: datetime) -> Response[Any]:
@@ -338,22 +354,29 @@ def empty_form(kind_name: str) -> Response[Any]:
 
 
 def form_page(
-    kind: Kind, filled: Mapping[str, str], problems: Mapping[str, str], draft_id: str | None
+    kind: Kind,
+    filled: Mapping[str, str],
+    problems: Mapping[str, str],
+    draft_id: str | None,
+    refused: TooManyRequests | None = None,
 ) -> Response[Any]:
-    """The form with what was typed, and in words what is not right with it."""
+    """The form with what was typed, and in words what is not right with it, or why it was not taken just now."""
     sentences = {field: wording.form_problem(field, code) for field, code in problems.items()}
-    return http.page(
+    page = http.page(
         "form.html",
-        400 if problems else 200,
+        429 if refused else 400 if problems else 200,
         page_in_other_languages=f"/opt-out/{draft_id}" if draft_id else f"/opt-out?kind={kind}",
         kind=kind.value,
         draft=draft_id,
         filled=filled,
         problems=sentences,
-        summary=list(sentences.items()),
+        summary=[("", http.sentence(refused))] if refused else list(sentences.items()),
         countries=countries(),
         consent=wording.biometric_consent(settings.engine_name()),
     )
+    if refused:
+        page.headers["Retry-After"] = str(refused.retry_after_s)
+    return page
 
 
 def privacy_page() -> Response[Any]:

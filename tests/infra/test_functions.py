@@ -32,6 +32,8 @@ VARIABLES: dict[str, Any] = {
     "FALSE_EXCLUSIONS_PER_MILLION": {"Ref": "FalseExclusionsPerMillion"},
     "REVIEWS_PER_DAY": {"Ref": "ReviewsPerDay"},
     "PROVISIONAL": {"Ref": "Provisional"},
+    "LIMITS_PERCENT": {"Ref": "LimitsPercent"},
+    "MAINTENANCE": {"Ref": "Maintenance"},
     "CRAWLED_FACES_PER_DAY": {"Ref": "CrawledFacesPerDay"},
     "HIT_SHARE_ALARM_PERCENT": {"Ref": "HitShareAlarmPercent"},
     "RECEIPTS_QUEUE_ARN": {"Fn::GetAtt": ["Receipts", "Arn"]},

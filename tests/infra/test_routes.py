@@ -116,7 +116,7 @@ def test_the_whole_stage_is_throttled_and_new_cases_more() -> None:
 
 
 def test_refusals_of_the_gateway_carry_the_security_headers() -> None:
-    assert set(site["GatewayResponses"]) == {"DEFAULT_4XX", "DEFAULT_5XX"}
+    assert set(site["GatewayResponses"]) == {"DEFAULT_4XX", "DEFAULT_5XX", "THROTTLED", "WAF_FILTERED"}
     ours = {
         "Cross-Origin-Opener-Policy",
         "Permissions-Policy",
@@ -125,7 +125,7 @@ def test_refusals_of_the_gateway_carry_the_security_headers() -> None:
     }
     for response in site["GatewayResponses"].values():
         headers = response["ResponseParameters"]["Headers"]
-        assert set(headers) == ours | {
+        assert set(headers) - {"Retry-After"} == ours | {
             "Cache-Control",
             "Content-Security-Policy",
             "Vary",
@@ -146,6 +146,14 @@ def test_refusals_of_the_gateway_are_pages_for_browsers_and_json_for_programs() 
         assert "<style" not in templates["text/html"], "the policy of the page allows none"
         said = templates["application/json"].replace("$context.error.messageString", '"why"')
         assert set(json.loads(said)) == {"error", "message"}
+
+
+def test_refusals_of_the_gateway_have_the_headings_of_our_own_pages() -> None:
+    for kind, status in (("THROTTLED", 429), ("WAF_FILTERED", 403)):
+        response = site["GatewayResponses"][kind]
+        assert response["StatusCode"] == str(status)
+        assert f"<h1>{http._HEADINGS[status]}</h1>" in response["ResponseTemplates"]["text/html"]
+    assert "Retry-After" in site["GatewayResponses"]["THROTTLED"]["ResponseParameters"]["Headers"]
 
 
 def test_no_upload_passes_through_the_api() -> None:

@@ -36,6 +36,8 @@ EXAMPLES: dict[type[errors.OptOutError], Callable[[], errors.OptOutError]] = {
     errors.RequestInvalid: lambda: errors.RequestInvalid({"email": "required"}),
     errors.AlreadyDecided: lambda: errors.AlreadyDecided("accepted", "anna", datetime(2026, 11, 24, tzinfo=UTC)),
     errors.DraftIncomplete: lambda: errors.DraftIncomplete(["photo"]),
+    errors.TooManyRequests: lambda: errors.TooManyRequests(60),
+    errors.UnderMaintenance: lambda: errors.UnderMaintenance(datetime(2026, 11, 24, tzinfo=UTC)),
 }
 
 
