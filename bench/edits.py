@@ -1,4 +1,4 @@
-"""92 things that people and sites do to a picture, in 17 groups.
+"""92 things that people and sites do to a picture, in 17 groups, and 31 more of which no threshold was chosen by.
 
 Every edit takes a picture, a generator of its own and pictures to mix it with, and gives the file that would be found.
 Sizes are parts of the picture's, so that small and large ones are edited alike. The same seed gives the same bytes.
@@ -23,22 +23,26 @@ Others: TypeAlias = Sequence[Image.Image]
 Edit: TypeAlias = Callable[[Image.Image, Rng, Others], "Image.Image | bytes"]
 
 EDITS: dict[str, tuple[str, Edit]] = {}
+# What a stranger would try besides; kept apart, since the 92 are what the cascade was made with.
+MORE: dict[str, tuple[str, Edit]] = {}
 # Edits that put the same thing on every picture: different pictures with them must not match.
 TEMPLATES = ("meme", "caption_bar", "phone", "page80", "page50", "watermark", "letterbox_tall", "border20")
+MORE_TEMPLATES = ("post_dark", "news", "poster", "subtitled", "story_text", "stickers", "profile", "shop")
 
 _PHRASES = ("ME ON A MONDAY", "NOBODY EXPECTED THIS", "WHEN THE BUILD IS GREEN", "ONE DOES NOT SIMPLY", "STILL WAITING")
 
 
 def apply(name: str, picture: Image.Image, seed: str, others: Others) -> bytes:
     """The file that the edit makes of a picture: JPEG of quality 90 unless the edit says otherwise."""
-    out = EDITS[name][1](picture, np.random.default_rng(zlib.crc32(f"{name}/{seed}".encode())), others)
+    edit = (EDITS.get(name) or MORE[name])[1]
+    out = edit(picture, np.random.default_rng(zlib.crc32(f"{name}/{seed}".encode())), others)
     return out if isinstance(out, bytes) else encoded(out)
 
 
-def groups() -> dict[str, list[str]]:
+def groups(of: dict[str, tuple[str, Edit]] = EDITS) -> dict[str, list[str]]:
     """Names of the edits by group."""
     found: dict[str, list[str]] = {}
-    for name, (group, _) in EDITS.items():
+    for name, (group, _) in of.items():
         found.setdefault(group, []).append(name)
     return found
 
@@ -425,3 +429,409 @@ _add_random(
     "hard",
     lambda p, r: encoded(_scaled(_straightened(_faded(_corner_crop(p, r, 0.2)), r, 5), 0.6), quality=35),
 )
+
+
+# --- the second set ---------------------------------------------------------------------------------------------------
+
+
+def _more(group: str, name: str) -> Callable[[Edit], Edit]:
+    def keep(edit: Edit) -> Edit:
+        MORE[name] = group, edit
+        return edit
+
+    return keep
+
+
+def _words(out: Image.Image, lines: Sequence[str], x: float, y: float, size: float, fill: str = "black") -> None:
+    draw = ImageDraw.Draw(out)
+    for number, line in enumerate(lines):
+        draw.text((x, y + number * size * 1.4), line, font=_font(size), fill=fill)
+
+
+def _rounded(picture: Image.Image, part: float) -> Image.Image:
+    """A mask with round corners, `part` of the shorter side their radius."""
+    mask = Image.new("L", picture.size)
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, *picture.size), round(min(picture.size) * part), fill=255)
+    return mask
+
+
+@_more("photographed", "screen_askew")
+def _screen_askew(picture: Image.Image, rng: Rng, others: Others) -> Image.Image:
+    """A monitor on a desk, photographed from the side."""
+    width, height = picture.size
+    shown = ImageOps.expand(picture, round(width * 0.03), (18, 18, 20))
+    pad = round(width * 0.2)
+    desk = _blurred(ImageOps.fit(others[int(rng.integers(len(others)))], (width + 2 * pad, height + 2 * pad)), 4)
+    corners = np.array([[0, 0], [shown.width, 0], [shown.width, shown.height], [0, shown.height]], np.float32)
+    away = rng.uniform(0.04, 0.1, 2) * (width, height)
+    near = float(rng.choice((0, 1)))
+    moved = corners + pad - width * 0.03
+    moved[[0, 3], 1] += np.array([1, -1]) * away[1] * near
+    moved[[1, 2], 1] += np.array([1, -1]) * away[1] * (1 - near)
+    moved[[0, 3], 0] += away[0]
+    matrix = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
+    laid = cv2.warpPerspective(np.asarray(shown), matrix, desk.size)
+    mask = cv2.warpPerspective(np.full(shown.size[::-1], 255, np.uint8), matrix, desk.size)
+    out = Image.composite(Image.fromarray(laid), desk, Image.fromarray(mask))
+    return _blurred(_noisy(_curve(out, lambda level: 0.05 + 0.9 * level), rng, 5), 0.7)
+
+
+@_more("photographed", "print_scan")
+def _print_scan(picture: Image.Image, rng: Rng, _others: Others) -> Image.Image:
+    """Printed in dots, scanned a little askew with the paper around it."""
+    grey = np.asarray(_scaled(picture, 1.5), np.float32)
+    y, x = np.mgrid[0 : grey.shape[0], 0 : grey.shape[1]]
+    dots = 40 * (np.sin((x + y) * 1.1) * np.sin((x - y) * 1.1))[..., None]
+    page = ImageOps.expand(_image(grey + dots), round(picture.width * 0.12), (243, 241, 236))
+    turned = page.rotate(float(rng.uniform(-2.5, 2.5)), Image.Resampling.BICUBIC, fillcolor=(243, 241, 236))
+    return _noisy(_blurred(_scaled(turned, 0.6), 0.8), rng, 4)
+
+
+@_more("photographed", "polaroid")
+def _polaroid(picture: Image.Image, rng: Rng, others: Others) -> Image.Image:
+    side = min(picture.size)
+    card = Image.new("RGB", (round(side * 1.16), round(side * 1.38)), (250, 249, 245))
+    card.paste(ImageOps.fit(picture, (side, side)), (round(side * 0.08), round(side * 0.08)))
+    size = round(side * 1.7), round(side * 1.9)
+    desk = _blurred(ImageOps.fit(others[int(rng.integers(len(others)))], size), 3)
+    angle = float(rng.uniform(4, 12) * rng.choice((-1, 1)))
+    turned, mask = (
+        image.rotate(angle, Image.Resampling.BICUBIC, expand=True) for image in (card, Image.new("L", card.size, 255))
+    )
+    desk.paste(turned, ((size[0] - turned.width) // 2, (size[1] - turned.height) // 2), mask)
+    return desk
+
+
+@_more("cut", "strip")
+def _strip(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """The banner of a profile: a strip three times as wide as high from the middle."""
+    height = min(picture.height, round(picture.width / 3))
+    top = (picture.height - height) // 2
+    return picture.crop((0, top, picture.width, top + height))
+
+
+@_more("cut", "left_half")
+def _left_half(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    return picture.crop((0, 0, picture.width // 2, picture.height))
+
+
+@_more("cut", "third")
+def _third(picture: Image.Image, rng: Rng, _others: Others) -> Image.Image:
+    """.4 of width and height from anywhere, enlarged."""
+    return _recompressed(_scaled(_cropped(picture, 0.6, float(rng.uniform(0, 1)), float(rng.uniform(0, 1))), 2), 60)
+
+
+@_more("cut", "mirror_crop40")
+def _mirror_crop(picture: Image.Image, rng: Rng, _others: Others) -> Image.Image:
+    return _cropped(ImageOps.mirror(picture), 0.4, float(rng.uniform(0, 1)), float(rng.uniform(0, 1)))
+
+
+@_more("cut", "avatar")
+def _avatar(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """Round, on white, 200 pixels."""
+    small = ImageOps.fit(picture, (200, 200), Image.Resampling.LANCZOS)
+    out = Image.new("RGB", small.size, "white")
+    out.paste(small, (0, 0), _rounded(small, 0.5))
+    return out
+
+
+@_more("cut", "turned_crop")
+def _turned_crop(picture: Image.Image, rng: Rng, _others: Others) -> Image.Image:
+    return _straightened(_cropped(picture, 0.15, float(rng.uniform(0, 1)), float(rng.uniform(0, 1))), rng, 15)
+
+
+@_more("frame", "rounded_corners")
+def _rounded_corners(picture: Image.Image, rng: Rng, _others: Others) -> Image.Image:
+    out = Image.new("RGB", (round(picture.width * 1.1), round(picture.height * 1.1)), _colour(rng))
+    out.paste(picture, (round(picture.width * 0.05), round(picture.height * 0.05)), _rounded(picture, 0.12))
+    return out
+
+
+@_more("frame", "poster")
+def _poster(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """Black, a thin white line, a word below."""
+    width, height = round(picture.width * 1.25), round(picture.height * 1.5)
+    out = Image.new("RGB", (width, height))
+    x, y = (width - picture.width) // 2, round(picture.height * 0.12)
+    ImageDraw.Draw(out).rectangle(
+        (x - 4, y - 4, x + picture.width + 3, y + picture.height + 3), outline="white", width=2
+    )
+    out.paste(picture, (x, y))
+    _words(
+        out,
+        ["DETERMINATION", "because it has to be done by someone"],
+        width * 0.15,
+        y + picture.height * 1.06,
+        width * 0.05,
+        "white",
+    )
+    return out
+
+
+@_more("frame", "story_text")
+def _story_text(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """A story of 9:16: the picture's own blur around it, words above and below."""
+    out = _letterboxed(picture, 9 / 16, blurred=True)
+    draw = ImageDraw.Draw(out)
+    for text, y in (("look at this!!", 0.12), ("@someone_online", 0.84)):
+        draw.rectangle((out.width * 0.14, out.height * y, out.width * 0.86, out.height * (y + 0.07)), fill="white")
+        draw.text((out.width * 0.18, out.height * (y + 0.015)), text, font=_font(out.width * 0.07), fill="black")
+    return out
+
+
+@_more("frame", "video_wide")
+def _video_wide(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """A frame of a video: zoomed to 16:9, a bar of progress and a play button over it."""
+    out = _scaled(ImageOps.fit(picture, (picture.width, round(picture.width * 9 / 16))), 1.3)
+    draw = ImageDraw.Draw(out)
+    side = out.height * 0.2
+    x, y = (out.width - side) / 2, (out.height - side) / 2
+    draw.ellipse((x, y, x + side, y + side), fill=(30, 30, 30))
+    draw.polygon(
+        [(x + side * 0.4, y + side * 0.3), (x + side * 0.4, y + side * 0.7), (x + side * 0.72, y + side / 2)],
+        fill="white",
+    )
+    draw.rectangle((0, out.height * 0.95, out.width, out.height), fill=(60, 60, 60))
+    draw.rectangle((0, out.height * 0.95, out.width * 0.4, out.height), fill=(220, 30, 30))
+    return _recompressed(out, 50)
+
+
+@_more("covered", "stickers")
+def _stickers(picture: Image.Image, rng: Rng, _others: Others) -> Image.Image:
+    """Stars, hearts and a speech bubble."""
+    out = picture.copy()
+    draw = ImageDraw.Draw(out)
+    side = min(out.size) * 0.22
+    for number in range(5):
+        x, y = (float(rng.uniform(side / 2, length - side / 2)) for length in out.size)
+        points = [
+            (
+                x + side / (2 if at % 2 else 4.5) * math.sin(at * math.pi / 5),
+                y - side / (2 if at % 2 else 4.5) * math.cos(at * math.pi / 5),
+            )
+            for at in range(10)
+        ]
+        draw.polygon(points, fill=[(255, 60, 90), (255, 220, 0), (80, 200, 255)][number % 3], outline="white")
+    draw.rounded_rectangle((out.width * 0.55, out.height * 0.05, out.width * 0.95, out.height * 0.2), 12, fill="white")
+    draw.text((out.width * 0.6, out.height * 0.08), "no way!", font=_font(out.width * 0.06), fill="black")
+    return out
+
+
+@_more("covered", "face_covered")
+def _face_covered(picture: Image.Image, rng: Rng, _others: Others) -> Image.Image:
+    """A smiley where a portrait's face would be: .45 of the height, a third from the top."""
+    middle = picture.crop((round(picture.width * 0.28), 0, round(picture.width * 0.72), round(picture.height * 0.62)))
+    out = picture.copy()
+    out.paste(_smileys(middle, rng, 1, 0.95), (round(picture.width * 0.28), 0))
+    return out
+
+
+@_more("covered", "pixelated")
+def _pixelated(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """The middle made unrecognisable, as faces are."""
+    box = (
+        round(picture.width * 0.3),
+        round(picture.height * 0.15),
+        round(picture.width * 0.7),
+        round(picture.height * 0.65),
+    )
+    out, part = picture.copy(), picture.crop(box)
+    out.paste(part.resize((8, 8), Image.Resampling.BOX).resize(part.size, Image.Resampling.NEAREST), box)
+    return out
+
+
+@_more("covered", "news")
+def _news(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """A broadcast: banner below, ticker, the station in a corner."""
+    out = picture.copy()
+    draw = ImageDraw.Draw(out)
+    width, height = out.size
+    draw.rectangle((0, height * 0.72, width, height * 0.88), fill=(170, 20, 30))
+    draw.rectangle((0, height * 0.88, width, height), fill=(20, 20, 60))
+    draw.rectangle((width * 0.82, height * 0.04, width * 0.97, height * 0.16), fill=(20, 20, 60))
+    _words(out, ["BREAKING: COUNCIL VOTES"], width * 0.03, height * 0.76, width * 0.055, "white")
+    _words(
+        out,
+        ["markets 2.4 % up - weather: rain in the west - sports"],
+        width * 0.02,
+        height * 0.91,
+        width * 0.035,
+        "white",
+    )
+    _words(out, ["TV 9"], width * 0.84, height * 0.06, width * 0.05, "white")
+    return out
+
+
+@_more("covered", "subtitled")
+def _subtitled(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """Black bars of a film, yellow words in the lower one and over the picture."""
+    out = ImageOps.expand(picture, (0, round(picture.height * 0.12)))
+    _words(
+        out,
+        ["- I never said that it was you.", "- Then who was it?"],
+        out.width * 0.2,
+        out.height * 0.8,
+        out.width * 0.045,
+        "yellow",
+    )
+    return out
+
+
+@_more("covered", "stock_lines")
+def _stock_lines(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """A stock agency's grid of lines and its name."""
+    layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
+    draw = ImageDraw.Draw(layer)
+    step = picture.width // 5
+    for at in range(-picture.height, picture.width + picture.height, step):
+        draw.line((at, 0, at + picture.height, picture.height), fill=(255, 255, 255, 120), width=3)
+        draw.line((at, picture.height, at + picture.height, 0), fill=(255, 255, 255, 120), width=3)
+    draw.text(
+        (picture.width * 0.2, picture.height * 0.43),
+        "stockphoto",
+        font=_font(picture.width * 0.12),
+        fill=(255, 255, 255, 150),
+    )
+    return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
+
+
+@_more("filtered", "duotone")
+def _duotone(picture: Image.Image, rng: Rng, _others: Others) -> Image.Image:
+    dark, light = np.array(_colour(rng)) * 0.35, 160 + np.array(_colour(rng)) * 0.35
+    grey = np.asarray(ImageOps.autocontrast(picture.convert("L"), 1), np.float32)[..., None] / 255
+    return _image(dark + (light - dark) * grey)
+
+
+@_more("filtered", "painted")
+def _painted(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """Smoothed to areas with dark outlines, as a drawing app does."""
+    levels = np.asarray(picture)
+    smooth = cv2.bilateralFilter(cv2.bilateralFilter(levels, 9, 60, 9), 9, 60, 9)
+    edges = cv2.adaptiveThreshold(
+        cv2.medianBlur(cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY), 5),
+        255,
+        cv2.ADAPTIVE_THRESH_MEAN_C,
+        cv2.THRESH_BINARY,
+        9,
+        5,
+    )
+    return Image.fromarray(cv2.bitwise_and(smooth, smooth, mask=edges))
+
+
+@_more("filtered", "dithered")
+def _dithered(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """A GIF of 16 colours."""
+    return picture.quantize(16, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
+
+
+@_more("filtered", "inverted")
+def _inverted(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    return ImageOps.invert(picture)
+
+
+@_more("filtered", "hdr")
+def _hdr(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """Local contrast to the limit."""
+    lab = cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2LAB)
+    lab[..., 0] = cv2.createCLAHE(4.0, (8, 8)).apply(lab[..., 0])
+    return ImageEnhance.Color(Image.fromarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))).enhance(1.4)
+
+
+@_more("filtered", "stretched")
+def _stretched(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    return picture.resize((round(picture.width * 1.7), picture.height))
+
+
+@_more("within", "picture_in_picture")
+def _picture_in_picture(picture: Image.Image, rng: Rng, others: Others) -> Image.Image:
+    """A frame of a video in whose corner the picture takes .4 of the width."""
+    ground = ImageOps.fit(others[int(rng.integers(len(others)))], (1280, 720))
+    small = picture.resize((512, round(512 * picture.height / picture.width)))
+    small = small.crop((0, 0, 512, min(small.height, 620)))
+    ground.paste(small, (1280 - 512 - 40, 720 - small.height - 40))
+    return _recompressed(ground, 60)
+
+
+@_more("within", "collage_square")
+def _collage_square(picture: Image.Image, rng: Rng, others: Others) -> Image.Image:
+    """Four squares, each cut from the middle of its picture."""
+    side = min(picture.size)
+    out = Image.new("RGB", (2 * side + 12, 2 * side + 12), "white")
+    own = int(rng.integers(4))
+    for cell in range(4):
+        shown = picture if cell == own else others[int(rng.integers(len(others)))]
+        out.paste(ImageOps.fit(shown, (side, side)), ((cell % 2) * (side + 12), (cell // 2) * (side + 12)))
+    return _scaled(out, 0.7)
+
+
+@_more("within", "collage_three")
+def _collage_three(picture: Image.Image, rng: Rng, others: Others) -> Image.Image:
+    """One large and two small ones beside it; the picture is a small one."""
+    width, height = picture.size
+    out = Image.new("RGB", (round(width * 2.6), height * 2), "black")
+    out.paste(ImageOps.fit(others[int(rng.integers(len(others)))], (round(width * 1.6) - 8, height * 2)), (0, 0))
+    own = int(rng.integers(2))
+    out.paste(picture, (round(width * 1.6), own * height))
+    out.paste(
+        ImageOps.fit(others[int(rng.integers(len(others)))], picture.size), (round(width * 1.6), (1 - own) * height)
+    )
+    return _scaled(out, 0.5)
+
+
+@_more("within", "post_dark")
+def _post_dark(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """A post on a dark screen, words above the picture, which has round corners."""
+    width = round(picture.width * 1.12)
+    top = round(width * 0.32)
+    out = Image.new("RGB", (width, top + picture.height + round(width * 0.16)), (21, 32, 43))
+    ImageDraw.Draw(out).ellipse((width * 0.04, width * 0.04, width * 0.14, width * 0.14), fill=(90, 160, 240))
+    _words(out, ["Somebody Online", "@someone_online"], width * 0.17, width * 0.045, width * 0.035, "white")
+    _words(
+        out,
+        ["I have no words for what I saw today,", "so here is a picture of it."],
+        width * 0.05,
+        width * 0.17,
+        width * 0.042,
+        "white",
+    )
+    out.paste(picture, ((width - picture.width) // 2, top), _rounded(picture, 0.06))
+    _words(
+        out,
+        ["10:08 - 24 Nov   1.2M views", "4,104 reposts   2,417 likes"],
+        width * 0.05,
+        top + picture.height + width * 0.03,
+        width * 0.035,
+        "gray",
+    )
+    return out
+
+
+@_more("within", "profile")
+def _profile(picture: Image.Image, _rng: Rng, others: Others) -> Image.Image:
+    """A grid of nine squares under a profile's head; the picture is the middle one."""
+    side, gap = 220, 6
+    out = Image.new("RGB", (3 * side + 2 * gap, 240 + 3 * side + 2 * gap), "white")
+    draw = ImageDraw.Draw(out)
+    draw.ellipse((30, 40, 170, 180), fill=(200, 120, 160))
+    _words(out, ["someone_online", "412 posts   8,120 followers", "photos of what I see"], 210, 50, 24)
+    for cell in range(9):
+        shown = picture if cell == 4 else others[cell % len(others)]
+        out.paste(ImageOps.fit(shown, (side, side)), ((cell % 3) * (side + gap), 240 + (cell // 3) * (side + gap)))
+    return out
+
+
+@_more("within", "shop")
+def _shop(picture: Image.Image, _rng: Rng, _others: Others) -> Image.Image:
+    """An offer's page: the picture on the left at half of the width, words and buttons on the right."""
+    width = 2 * picture.width
+    out = Image.new("RGB", (width, max(picture.height + 120, round(width * 0.4))), "white")
+    draw = ImageDraw.Draw(out)
+    draw.rectangle((0, 0, width, 60), fill=(35, 47, 62))
+    _words(out, ["shop.example   search   basket (2)"], 30, 15, 24, "white")
+    out.paste(picture, (20, 90))
+    x = picture.width + 60
+    _words(out, ["Mug with your photo, 330 ml", "4.6 of 5, 1,204 ratings", "12.90 in stock"], x, 100, 26)
+    draw.rounded_rectangle((x, 240, x + 220, 290), 20, fill=(255, 200, 60))
+    _words(out, ["Add to basket"], x + 30, 250, 22)
+    _words(out, ["Dispatched within two days. Returns", "within thirty days. See conditions."], x, 310, 20)
+    return out

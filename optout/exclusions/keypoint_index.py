@@ -1,8 +1,8 @@
 """Enrolled pictures whose corners look like a candidate's, found without looking at the others.
 
 Locality-sensitive hashing (Indyk and Motwani, STOC 1998): each table sorts all corners by some bits of their
-descriptors; what falls into the bucket of a candidate's corner and differs in few bits votes for its picture. Votes
-count together only when they turn the picture alike (weak geometric consistency; Jegou et al., ECCV 2008).
+descriptors; what falls into the bucket of a candidate's corner and differs in few bits votes for its picture
+(`optout.exclusions.votes`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optout.exclusions.votes import MAX_CANDIDATES, most_likely
 from optout.fingerprint.keypoints import (
     DESCRIPTOR_BYTES,
     PLACE_BYTES,
@@ -34,11 +35,6 @@ _KEY_BYTES = 3
 _MAX_BUCKET = 256
 # Of 128 bits. The nearest of two views of one corner differ in 10 to 25.
 _VOTE_BITS = 28
-_TURNS = 16
-# Strangers' pictures win 5 to 20 votes among 240, and more when they are full of letters; cut-off halves 10 to 90. What
-# fewer voted for was never recognised afterwards.
-MIN_VOTES = 5
-MAX_CANDIDATES = 3
 # A bucket holds four to eight corners: shorter ones are as many bytes again, longer ones take longer to read.
 _BUCKET_LOG = 4
 # Corners sorted together: more take longer to sort than to look up.
@@ -139,7 +135,7 @@ class KeypointIndex:
             raise KeyError(row)
 
     def candidates(self, features: Features, limit: int = MAX_CANDIDATES) -> list[int]:
-        """Rows of the pictures with most votes, the most likely first."""
+        """Rows of the pictures that most corners agree about, the most likely first."""
         self._settle()
         if not len(features) or not self._live:
             return []
@@ -147,22 +143,7 @@ class KeypointIndex:
         owners = np.searchsorted(self._begins[1 : self._rows + 1], found, side="right")
         alive = self._alive[owners]
         asked, found, owners = asked[alive], found[alive], owners[alive]
-        turn = (self._places[found, 2] - features.angles[asked]) >> 4  # uint8 wraps around as angles do
-        votes = np.unique((owners * _TURNS + turn) << 16 | asked) >> 16  # one vote a corner and turn
-        names, counts = np.unique(votes, return_counts=True)
-        # A turn at the edge of its class votes in two: each class counts with the next one.
-        following = np.searchsorted(names, (names & ~np.int64(_TURNS - 1)) | ((names + 1) & (_TURNS - 1)))
-        following[following == len(names)] = 0
-        is_next = names[following] == ((names & ~np.int64(_TURNS - 1)) | ((names + 1) & (_TURNS - 1)))
-        counts = counts + np.where(is_next, counts[following], 0)
-        rows = names // _TURNS
-        order = np.argsort(-counts, kind="stable")
-        best: dict[int, int] = {}
-        for at in order[: 4 * limit]:
-            if counts[at] < MIN_VOTES or len(best) == limit:
-                break
-            best.setdefault(int(rows[at]), int(counts[at]))
-        return list(best)
+        return most_likely(asked, owners, self._places[found], features, limit)
 
     def _neighbours(self, features: Features) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Pairs of a candidate's corner and an enrolled one that share a bucket and differ in few bits."""

@@ -39,9 +39,10 @@ MIN_KEYPOINTS = 24
 
 _DETECTED = 1800
 _FAST_THRESHOLD, _EDGE = 7, 15
-# Pyramid steps of 1.2: 12 reach down to a seventh of the size, so that the corners of a half that was enlarged are
+# 12 steps reach down to a seventh of the size, so that the corners of a half that was enlarged are
 # found at the size they were enrolled at (8 levels: .70 of cut-off halves, 12: .80).
 _LEVELS = 12
+LEVEL_STEP = 1.2
 # Corners are taken by their rank within one of 8 x 8 cells more than by their strength: a crop keeps its share of them.
 # At .5 one more in twenty cut-off halves is lost, at .9 one more in twenty pasted pictures.
 _CELLS, _EVENNESS = 8, 0.7
@@ -195,7 +196,9 @@ def _orb() -> tuple[Any, Any]:
 
     # More threads wait for each other longer than they work where another process keeps a core busy.
     cv2.setNumThreads(1)
-    orb = cv2.ORB.create(nfeatures=_DETECTED, nlevels=_LEVELS, fastThreshold=_FAST_THRESHOLD, edgeThreshold=_EDGE)
+    orb = cv2.ORB.create(
+        nfeatures=_DETECTED, scaleFactor=LEVEL_STEP, nlevels=_LEVELS, fastThreshold=_FAST_THRESHOLD, edgeThreshold=_EDGE
+    )
     return cv2, orb
 
 

@@ -22,10 +22,12 @@ def keypoints(seed: int) -> Keypoints:
 
 
 def seen_again(seed: int, turn: int, flip: float) -> Features:
-    """The same corners, turned, each bit flipped by chance."""
+    """The same corners, turned about the origin, each bit flipped by chance."""
     own = features(seed)
+    angle = 2 * np.pi * turn / 256
+    points = own.points @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32)
     noise = np.packbits(np.random.default_rng(99).random((len(own), DESCRIPTOR_BYTES * 8)) < flip, axis=1)
-    return Features(own.points, (own.angles.astype(int) + turn).astype(np.uint8), own.levels, own.descriptors ^ noise)
+    return Features(points, (own.angles.astype(int) + turn).astype(np.uint8), own.levels, own.descriptors ^ noise)
 
 
 @pytest.mark.parametrize("turn", [0, 15, 128, 250])
@@ -40,6 +42,15 @@ def test_strangers_are_no_candidates() -> None:
     for seed in range(50):
         index.add(keypoints(seed))
     assert index.candidates(features(1000)) == []
+
+
+def test_like_corners_in_other_places_make_no_candidate() -> None:
+    index = KeypointIndex()
+    row = index.add(keypoints(7))
+    own = features(7)
+    assert index.candidates(own) == [row]
+    turned = np.float32(500) - own.points  # without turning with them
+    assert index.candidates(Features(turned, own.angles, own.levels, own.descriptors)) == []
 
 
 def test_what_is_added_between_searches_is_found_and_what_is_removed_is_not() -> None:
