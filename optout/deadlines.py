@@ -95,9 +95,11 @@ def _after(start: datetime, rule: dict[str, Any]) -> datetime:
     return start + timedelta(days=rule.get("days", 0), hours=rule.get("hours", 0))
 
 
-def due(kind: Kind, country: str, received_at: datetime) -> Due:
-    """The date by which a request of this kind from this country must be decided: the law's or ours, the earlier."""
+def due(kind: Kind, country: str, received_at: datetime, *, urgent: bool = False) -> Due:
+    """The date by which a request of this kind from this country must be decided: the law's or ours, the earlier.
+
+    `urgent` is what is said of its lane (`Lane.urgent`)."""
     table = _table()
     legal = next((row for row in table["regimes"] if country in row["countries"]), table["default"])
-    rules = (table["promises"][kind.value], legal)
+    rules = (table["promises"]["urgent" if urgent else kind.value], legal)
     return min((Due(_after(received_at, rule), rule["name"]) for rule in rules), key=lambda found: found.at)

@@ -520,6 +520,7 @@ def _pages() -> Environment:
     )
     pages.filters["date"] = wording.date
     pages.filters["time"] = wording.time
+    pages.filters["due"] = wording.due_at
     return pages
 
 

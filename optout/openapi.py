@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from optout import errors, http, lookups
 from optout.decisions import MAX_TEXT, REASONS
 from optout.fingerprint import FINGERPRINT_VERSION
-from optout.requests import MAX_EXPLANATION, MAX_NAME, Kind, Status, Step
+from optout.requests import MAX_EXPLANATION, MAX_NAME, Kind, Lane, Relation, Status, Step
 from optout.web import console, forms, site, wording
 from optout.web.countries import countries
 
@@ -94,8 +94,8 @@ def _form(required: tuple[str, ...], **fields: Schema) -> Schema:
 _ANSWERS_TYPED: dict[str, Schema] = {
     "explanation": _text(MAX_EXPLANATION, "Why it should go."),
     "links": _text(says="One web address a line; asked for when the kind is `links`."),
-    "on_behalf_of": _one_of(("self", "other")),
-    "represented": _text(MAX_NAME, "Whom the request is for; asked for when `on_behalf_of` is `other`."),
+    "on_behalf_of": _one_of(Relation, "Whom the request is for, and as what; not asked in the lane `abuse`."),
+    "represented": _text(MAX_NAME, "Their name; asked for when `on_behalf_of` is another than `self`."),
     "first_name": _text(MAX_NAME),
     "last_name": _text(MAX_NAME),
     "email": _text(forms.MAX_EMAIL, "Where the letters go."),
@@ -106,6 +106,10 @@ _ANSWERS_TYPED: dict[str, Schema] = {
 }
 _ASKED_ALWAYS = ("explanation", "on_behalf_of", "first_name", "last_name", "email", "country")
 _KIND = _one_of(Kind, "What should go: a face, a picture with all its copies, or the content behind links.")
+_LANE = _one_of(
+    Lane,
+    "What makes it urgent. In the lane `abuse` the kind is `links`, and neither name, address nor country is required.",
+)
 _NUMBER = _text(says="The number of a case, as letters quote it; then only that case is shown.")
 _PROBLEM = _one_of(sorted({*wording.PHOTO_PROBLEMS, "crop", "face", "incomplete"}), "Why the last step did not work.")
 _REPEATED = _text(says="Numbers of the lines that repeated a link, as in `3.7`.")
@@ -163,7 +167,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "The empty form of one kind",
         page="The form.",
         moved="To the question, when no kind is named.",
-        query={"kind": _KIND},
+        query={"kind": _KIND, "lane": _LANE},
         refuses=(errors.UnderMaintenance,),
     ),
     Operation(
@@ -173,7 +177,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _ANYBODY,
         "Starts a draft from a filled-in form",
         moved="To the draft's photos.",
-        form=_form(("kind", *_ASKED_ALWAYS), kind=_KIND, **_ANSWERS_TYPED),
+        form=_form(("kind", *_ASKED_ALWAYS), kind=_KIND, lane=_LANE, **_ANSWERS_TYPED),
         refuses=(errors.RequestInvalid, errors.TooManyRequests, errors.Unavailable),
         wrong="The form again, with what is not right.",
     ),
@@ -351,6 +355,24 @@ OPERATIONS: tuple[Operation, ...] = (
         page="What is stored, and for how long.",
     ),
     Operation("GET", "/help", "submit", _ANYBODY, "Answers, and whom to write to", page="Answers."),
+    Operation(
+        "GET",
+        "/urgent",
+        "submit",
+        _ANYBODY,
+        "Intimate pictures and pictures of minors: what is done in 24 hours, what is never sent",
+        page="The choice, or with `about` how to ask.",
+        query={"about": _one_of((lane for lane in Lane if lane.urgent), "What it is about.")},
+    ),
+    Operation(
+        "GET",
+        "/support",
+        "submit",
+        _ANYBODY,
+        "Organisations that help, by country",
+        page="Those of the country, and those of every country.",
+        query={"country": {"$ref": "#/components/schemas/Country"}},
+    ),
     Operation(
         "GET",
         "/static/{file}",

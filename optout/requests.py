@@ -35,6 +35,44 @@ class Kind(StrEnum):
     LINKS = "links"
 
 
+class Lane(StrEnum):
+    """How soon a case must be decided, and what is never asked of its requester.
+
+    `intimate` is about intimate pictures of an adult, `child` about pictures of somebody under 18 with nothing sexual
+    in them, `abuse` about sexual pictures of somebody under 18: links only, never an upload, and neither name nor
+    address is required (DSA Art 16(2)(c), offences of Directive 2011/93 Arts 3-7).
+    """
+
+    ORDINARY = "ordinary"
+    INTIMATE = "intimate"
+    CHILD = "child"
+    ABUSE = "abuse"
+
+    @property
+    def urgent(self) -> bool:
+        """Whether its cases are decided before others, within a day."""
+        return self is not Lane.ORDINARY
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What may be asked for in this lane."""
+        return frozenset({Kind.LINKS}) if self is Lane.ABUSE else frozenset(Kind)
+
+    def takes_uploads(self, kind: Kind) -> bool:
+        """Whether a picture may be asked for: links to intimate pictures need none, and of abuse none may come."""
+        return not (kind is Kind.LINKS and self in {Lane.INTIMATE, Lane.ABUSE})
+
+
+class Relation(StrEnum):
+    """Who the requester is to the person concerned."""
+
+    SELF = "self"
+    PARENT = "parent"
+    GUARDIAN = "guardian"
+    REPRESENTATIVE = "representative"
+    OTHER = "other"
+
+
 class Status(StrEnum):
     """Where a case stands."""
 
@@ -133,7 +171,8 @@ class Answers:
 
     `country` is ISO 3166-1 alpha-2. `represented` names the person on whose behalf an agent, parent or guardian
     asks, None when people ask for themselves. `biometric_consent` holds the text that was agreed to (kind face),
-    `good_faith` is the statement of DSA Art 16(2)(d) (kind links).
+    `good_faith` is the statement of DSA Art 16(2)(d) (kind links). Names and address are empty where none were given,
+    which only a report of the lane `abuse` may do.
     """
 
     country: str
@@ -146,6 +185,7 @@ class Answers:
     biometric_consent: str | None = None
     good_faith: bool = False
     links: tuple[str, ...] = ()
+    relation: Relation = Relation.SELF
 
 
 @dataclass(frozen=True)
@@ -358,6 +398,17 @@ class OptOutRequest:
     photos_decided_at: datetime | None = None
     new_photo_asked_at: datetime | None = None
     language: str = "en"
+    lane: Lane = Lane.ORDINARY
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nobody can be written to: no letter is ever due."""
+        return not self.answers.email
+
+    @property
+    def takes_uploads(self) -> bool:
+        """Whether a picture may be asked for."""
+        return self.lane.takes_uploads(self.kind)
 
     @property
     def sent(self) -> bool:
@@ -388,7 +439,7 @@ class OptOutRequest:
     def may_send_again(self, now: datetime) -> bool:
         """Whether the letter with the verification link may be sent to the requester once more."""
         waited = not self.sent_again or now - self.sent_again[-1] >= SEND_AGAIN_PAUSE
-        open_and_unverified = self.status is Status.PENDING and self.verified_at is None
+        open_and_unverified = self.status is Status.PENDING and self.verified_at is None and not self.anonymous
         return open_and_unverified and waited and len(self.sent_again) < MAX_SENT_AGAIN
 
     def suspension(self, exclusion_id: str) -> Suspension | None:

@@ -127,6 +127,11 @@ def engine_name() -> str:
     return os.environ["ENGINE_NAME"]
 
 
+def exit_url() -> str:
+    """Where the button leads that leaves the pages about intimate pictures at once: something harmless to be seen."""
+    return os.environ["EXIT_URL"]
+
+
 def false_exclusions_per_million() -> float:
     """How many of a million crawled faces the whole list may exclude by mistake; sets the face threshold."""
     return float(os.environ["FALSE_EXCLUSIONS_PER_MILLION"])

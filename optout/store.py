@@ -76,6 +76,7 @@ from optout.requests import (
     DecisionRecord,
     Hold,
     Kind,
+    Lane,
     Letter,
     ListEffect,
     MailProblem,
@@ -84,6 +85,7 @@ from optout.requests import (
     Photo,
     ProposedCrop,
     RelatedCase,
+    Relation,
     Revocation,
     SeenFace,
     Status,
@@ -191,6 +193,7 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
                 "biometric_consent": answers.biometric_consent,
                 "good_faith": answers.good_faith,
                 "links": list(answers.links),
+                "relation": answers.relation.value,
             }
         ),
         "email_hash": request.email_hash,
@@ -226,6 +229,7 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
         "photos_decided_at": _iso(request.photos_decided_at) if request.photos_decided_at else None,
         "new_photo_asked_at": _iso(request.new_photo_asked_at) if request.new_photo_asked_at else None,
         "language": request.language,
+        "lane": request.lane.value if request.lane.urgent else None,
     }
     if request.status is Status.DRAFT:
         item["expires_at"] = int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp())
@@ -235,6 +239,7 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
             "revocation": accepted and request.revocation,
             "suspended": accepted and request.suspensions,
             "added": accepted and request.added,
+            "urgent": request.status is Status.PENDING and request.lane.urgent,
         }
         item["queue"] = next((view for view, applies in views.items() if applies), request.status.value)
     return _present(item | _falls_due(request))
@@ -272,7 +277,7 @@ def _case(item: dict[str, Any]) -> OptOutRequest:
         kind=Kind(item["kind"]),
         status=Status(item["status"]),
         version=item["version"],
-        answers=Answers(**(answers | {"links": tuple(answers["links"])})),
+        answers=Answers(**(answers | {"links": tuple(answers["links"]), "relation": _relation(answers)})),
         email_hash=item["email_hash"],
         created_at=datetime.fromisoformat(item["created_at"]),
         photos=tuple(item["photos"]),
@@ -314,9 +319,15 @@ def _case(item: dict[str, Any]) -> OptOutRequest:
         if hold
         else None,
         unheld=Unheld(item["unheld"]) if "unheld" in item else None,
+        lane=Lane(item.get("lane", Lane.ORDINARY)),
         sent_again=tuple(datetime.fromisoformat(at) for at in item.get("sent_again", ())),
         language=item.get("language", "en"),  # older cases have none
     )
+
+
+def _relation(answers: dict[str, Any]) -> Relation:
+    """Cases of before the question was asked know only whether somebody is represented."""
+    return Relation(answers.get("relation", Relation.OTHER if "represented" in answers else Relation.SELF))
 
 
 def _photo_item(request: OptOutRequest, photo: Photo) -> dict[str, Any]:
@@ -579,8 +590,12 @@ class Requests:
 
     def queue(self, view: str, limit: int = 100) -> list[OptOutRequest]:
         """The cases of one view by due date, the most urgent first: a status, `revocation` for proposed ones, or
-        `suspended` for accepted ones of which an exclusion holds back only, `added` for those with new photos."""
-        return [_case(item) for item in self._queued(view, limit)]
+        `suspended` for accepted ones of which an exclusion holds back only, `added` for those with new photos.
+
+        `pending` begins with those of the urgent lanes: at most `limit` of these, then at most `limit` of the others.
+        """
+        views = ("urgent", view) if view == Status.PENDING else (view,)
+        return [_case(item) for each in views for item in self._queued(each, limit)]
 
     def _queued(self, view: str, limit: int) -> list[dict[str, Any]]:
         """The items of one view of the queue, the most urgent first."""
@@ -634,6 +649,7 @@ class Requests:
         now: datetime,
         *,
         language: str = "en",
+        lane: Lane = Lane.ORDINARY,
         adding_to: OptOutRequest | None = None,
     ) -> OptOutRequest:
         """A new draft under a new unguessable id. `language` is its requester's, `adding_to` the case that its photos
@@ -650,6 +666,7 @@ class Requests:
             adds_to=adding_to.id if adding_to else None,
             link_version=adding_to.link_version if adding_to else 1,
             language=language,
+            lane=adding_to.lane if adding_to else lane,
         )
         self._client.put_item(
             TableName=self._table,
@@ -782,7 +799,7 @@ class Requests:
                 return draft
             photos = self.photos(draft.id)
             require_complete(draft, photos)
-            due = deadlines.due(draft.kind, draft.answers.country, now)
+            due = deadlines.due(draft.kind, draft.answers.country, now, urgent=draft.lane.urgent)
             case = replace(
                 draft,
                 status=row.target,
@@ -817,7 +834,7 @@ class Requests:
                     *keep,
                     number,
                     self._put_event(case, Step.CONFIRM, Actor.REQUESTER, now),
-                    self._put_letter(case, row.letter, now),
+                    *self._put_letter(case, row.letter, now),
                 ]
             ):
                 return case
@@ -836,6 +853,8 @@ class Requests:
     def room(self, draft: OptOutRequest, now: datetime) -> int:
         """How many photos the draft can hold. Raises `LinkInvalid` when the link that began an addition was revoked
         since, `RequestNotFound` when its case is gone."""
+        if not draft.takes_uploads:
+            return 0
         return MAX_PHOTOS if draft.adds_to is None else self._added_to(draft, now).room
 
     def _added_to(self, draft: OptOutRequest, now: datetime) -> OptOutRequest:
@@ -1010,7 +1029,7 @@ class Requests:
         after = replace(case, version=case.version + 1, new_photo_asked_at=now)
         event = self._put_event(after, "ask_new_photo", Actor.OPERATOR, now)
         letter = self._put_letter(after, Letter.NEW_PHOTO, now)
-        return self._write([self._put_case(after, case.version), event, letter])
+        return self._write([self._put_case(after, case.version), event, *letter])
 
     # ---- the requester's address
 
@@ -1125,7 +1144,7 @@ class Requests:
             parts = [
                 self._put_case(after, case.version),
                 self._put_event(after, "send_again", Actor.REQUESTER, now),
-                self._put_letter(after, Letter.RECEIVED, now),
+                *self._put_letter(after, Letter.RECEIVED, now),
             ]
             if self._write(parts):
                 return after
@@ -1287,7 +1306,7 @@ class Requests:
             parts = [self._put_case(after, case.version), self._put_event(after, "revoke_links", Actor.OPERATOR, now)]
             if letter:
                 newest = next(row.letter for row in TRANSITIONS.values() if row.target is case.status)
-                parts.append(self._put_letter(after, newest, now))
+                parts += self._put_letter(after, newest, now)
             if self._write(parts):
                 return after
         raise StateConflict
@@ -1492,7 +1511,7 @@ class Requests:
         parts = [
             self._put_case(after, case.version),
             self._put_event(after, step, actor, now),
-            self._put_letter(after, letter, now),
+            *self._put_letter(after, letter, now),
             *(self._put_pointer(after, change.exclusion.exclusion_id) for change in adding if isinstance(change, Add)),
             *(self._let_go(case, now) if case.hold is not None else ()),
             *log,
@@ -1537,9 +1556,12 @@ class Requests:
             }
         }
 
-    def _put_letter(self, request: OptOutRequest, letter: Letter, now: datetime) -> dict[str, Any]:
+    def _put_letter(self, request: OptOutRequest, letter: Letter, now: datetime) -> list[dict[str, Any]]:
+        """The letter that is due; none where there is nobody to write to."""
+        if request.anonymous:
+            return []
         key = LetterKey(request.id, request.version)
-        return {
+        put = {
             "Put": {
                 "TableName": self._table,
                 "Item": to_attributes(
@@ -1554,6 +1576,7 @@ class Requests:
                 "ConditionExpression": "attribute_not_exists(pk)",
             }
         }
+        return [put]
 
     def _write(self, parts: list[dict[str, Any]]) -> bool:
         """All parts or none. False when a condition failed or another transaction was in the way: judge again."""

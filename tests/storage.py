@@ -37,6 +37,7 @@ ENVIRONMENT = {
     "LETTERS_CONFIGURATION_SET": "Letters",
     "FALSE_EXCLUSIONS_PER_MILLION": "1000",
     "PROVISIONAL": "on",
+    "EXIT_URL": "https://weather.example/",
     # Every test is at the same address, and fuzzing asks without end.
     "LIMITS_PERCENT": "1000000",
     "MAINTENANCE": "",

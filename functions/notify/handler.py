@@ -127,10 +127,10 @@ def sweep_letters() -> dict[str, Any]:
     outbox.forward(late)
     metrics.add_metric("LettersLate", MetricUnit.Count, len(late))
     # Below zero when it is overdue.
-    for oldest in requests.queue("pending", 1):
-        if oldest.due_at:
-            minutes = (oldest.due_at - now).total_seconds() // 60
-            metrics.add_metric("OldestUndecidedMinutesToDue", MetricUnit.Count, minutes)
+    first_due = min((case.due_at for case in requests.queue("pending", 1) if case.due_at), default=None)
+    if first_due is not None:
+        minutes = (first_due - now).total_seconds() // 60
+        metrics.add_metric("OldestUndecidedMinutesToDue", MetricUnit.Count, minutes)
     metrics.add_metric("ReviewsOpen", MetricUnit.Count, requests.count_open_reviews())
     for waiting in requests.open_reviews(1):
         metrics.add_metric("OldestReviewMinutes", MetricUnit.Count, (now - waiting.found_at).total_seconds() // 60)

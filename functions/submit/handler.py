@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from optout import limits
 from optout.http import form, guard, resolver, secret_id, source
 from optout.limits import Action
-from optout.web import site
+from optout.web import site, urgent
 
 logger = Logger()
 metrics = Metrics()
@@ -42,6 +42,16 @@ app.get("/help")(site.help_page)
 app.get("/static/<name>")(site.static_file)
 
 
+@app.get("/urgent")
+def urgent_page() -> Response[Any]:
+    return urgent.urgent_page(_query())
+
+
+@app.get("/support")
+def support_page() -> Response[Any]:
+    return urgent.support_page(_query())
+
+
 @app.get("/static/vendor/<name>")
 def vendor_file(name: str) -> Response[Any]:
     return site.static_file(f"vendor/{name}")
@@ -49,7 +59,7 @@ def vendor_file(name: str) -> Response[Any]:
 
 @app.get("/opt-out")
 def empty_form() -> Response[Any]:
-    return site.empty_form(_query().get("kind", ""))
+    return site.empty_form(_query().get("kind", ""), _query().get("lane", ""))
 
 
 @app.post("/opt-out")

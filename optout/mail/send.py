@@ -105,7 +105,10 @@ def _said(due: DueLetter) -> dict[str, Any]:
     request, decision, revocation = due.request, due.request.decision, due.request.revocation
     said: dict[str, Any] = {}
     if request.confirmed_at is not None and request.due_at is not None:
-        said |= {"received_on": wording.date(request.confirmed_at), "due_on": wording.date(request.due_at)}
+        said |= {
+            "received_on": wording.date(request.confirmed_at),
+            "due_on": wording.due_at(request.due_at, request.due_rule),
+        }
         said["due_why"] = wording.due_rule(request.due_rule) if request.due_rule else ""
     if request.withdrawn_at is not None:
         said["withdrawn_at"] = wording.time(request.withdrawn_at)

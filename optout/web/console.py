@@ -54,10 +54,12 @@ from optout.requests import (
     TRANSITIONS,
     Actor,
     Kind,
+    Lane,
     MailTrouble,
     OptOutRequest,
     Photo,
     RelatedCase,
+    Relation,
     Revocation,
     Status,
     Step,
@@ -90,6 +92,21 @@ VIEWS: dict[str, str] = {
 }
 
 KINDS: dict[Kind, str] = {Kind.FACE: "Face", Kind.IMAGE: "Picture", Kind.LINKS: "Links"}
+
+# The lanes that are decided first. The badges are read in the open office: what is in the pictures stands in the case.
+LANES: dict[Lane, str] = {
+    Lane.INTIMATE: "24 hours: intimate",
+    Lane.CHILD: "24 hours: minor",
+    Lane.ABUSE: "24 hours: abuse report",
+}
+
+# Who a requester is to the person whom they ask for.
+RELATIONS: dict[Relation, str] = {
+    Relation.PARENT: "as a parent",
+    Relation.GUARDIAN: "as a guardian",
+    Relation.REPRESENTATIVE: "as a representative",
+    Relation.OTHER: "for somebody else",
+}
 
 STATUSES: dict[Status, str] = {
     Status.PENDING: "To decide",
@@ -280,7 +297,15 @@ def _sent(app: APIGatewayRestResolver, model: type[_Body]) -> _Body:
 def _fragment(template: str, status: int = 200, **values: Any) -> Response[str]:
     statuses: dict[str, str] = {str(status): words for status, words in STATUSES.items()} | ANSWERS
     return http.page(
-        f"console/{template}.html", status, kinds=KINDS, statuses=statuses, span=span, unheld=UNHELD, **values
+        f"console/{template}.html",
+        status,
+        kinds=KINDS,
+        lanes=LANES,
+        relations=RELATIONS,
+        statuses=statuses,
+        span=span,
+        unheld=UNHELD,
+        **values,
     )
 
 

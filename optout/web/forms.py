@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from optout.errors import RequestInvalid
 from optout.exclusions.entry import canonical_url
-from optout.requests import MAX_EXPLANATION, MAX_LINKS, MAX_NAME, Answers, Kind
+from optout.requests import MAX_EXPLANATION, MAX_LINKS, MAX_NAME, Answers, Kind, Lane, Relation
 from optout.web.countries import countries
 from optout.web.wording import biometric_consent
 
@@ -49,7 +49,7 @@ def typed_from(answers: Answers) -> dict[str, str]:
     return {
         "explanation": answers.explanation,
         "links": "\n".join(answers.links),
-        "on_behalf_of": "other" if answers.represented else "self",
+        "on_behalf_of": answers.relation.value,
         "represented": answers.represented or "",
         "first_name": answers.first_name,
         "last_name": answers.last_name,
@@ -61,9 +61,14 @@ def typed_from(answers: Answers) -> dict[str, str]:
     }
 
 
-def read(kind: Kind, filled: Mapping[str, str], engine: str) -> Answers:
-    """The answers that a filled-in form holds. Raises `RequestInvalid` with a code for each field that is not right."""
+def read(kind: Kind, filled: Mapping[str, str], engine: str, lane: Lane = Lane.ORDINARY) -> Answers:
+    """The answers that a filled-in form holds. Raises `RequestInvalid` with a code for each field that is not right.
+
+    Who reports the abuse of a child may leave out who they are and where they live, and is not asked for whom they ask.
+    """
     problems: dict[str, str] = {}
+    anybody = lane is Lane.ABUSE
+    optional = {"represented", "first_name", "last_name"} if anybody else {"represented"}
     found: dict[str, str] = {}
     for name, longest in (
         ("explanation", MAX_EXPLANATION),
@@ -74,18 +79,21 @@ def read(kind: Kind, filled: Mapping[str, str], engine: str) -> Answers:
         found[name] = filled[name].strip()
         if len(found[name]) > longest:
             problems[name] = "too_long"
-        elif not found[name] and name != "represented":
+        elif not found[name] and name not in optional:
             problems[name] = "required"
-    if filled["on_behalf_of"] not in {"self", "other"}:
+    relation, for_other = Relation.OTHER, False
+    if not anybody and filled["on_behalf_of"] not in list(Relation):
         problems["on_behalf_of"] = "choose_one"
-    for_other = filled["on_behalf_of"] == "other"
+    elif not anybody:
+        relation = Relation(filled["on_behalf_of"])
+        for_other = relation is not Relation.SELF
     if for_other and not found["represented"]:
         problems["represented"] = "required"
-    email = _email(filled["email"], problems)
+    email = _email(filled["email"], problems) if filled["email"].strip() or not anybody else ""
     phone = filled["phone"].strip()
     if phone and not (_PHONE.fullmatch(phone) and sum(map(str.isdigit, phone)) >= 4):
         problems["phone"] = "not_a_phone_number"
-    if filled["country"] not in countries():
+    if filled["country"] not in countries() and (filled["country"] or not anybody):
         problems["country"] = "choose_one"
     if kind is Kind.FACE and filled["biometric_consent"] != "yes":
         problems["biometric_consent"] = "required"
@@ -107,6 +115,7 @@ def read(kind: Kind, filled: Mapping[str, str], engine: str) -> Answers:
         biometric_consent=biometric_consent(engine) if kind is Kind.FACE else None,
         good_faith=kind is Kind.LINKS,
         links=links,
+        relation=relation,
     )
 
 

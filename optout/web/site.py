@@ -10,7 +10,7 @@ import mimetypes
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
 
@@ -29,13 +29,28 @@ from optout.errors import (
 from optout.languages import gettext as _
 from optout.likeness import alike, disagreeing
 from optout.limits import Action
-from optout.requests import TRANSITIONS, Kind, OptOutRequest, Photo, Status, Step, copies_of, missing
+from optout.requests import (
+    TRANSITIONS,
+    Kind,
+    Lane,
+    OptOutRequest,
+    Photo,
+    Relation,
+    Status,
+    Step,
+    copies_of,
+    missing,
+    new_request_id,
+)
 from optout.store import Photos, Requests
 from optout.web import forms, wording
 from optout.web.countries import countries
 
 # PDQ says nothing about pictures below this quality (its reference's own limit); `exclusions_for` leaves them out too.
 PLAIN_BELOW_QUALITY = 50
+
+# How long the confirmation shows a report's only link: long enough to copy it, short enough for a shared computer.
+LINK_SHOWN = timedelta(minutes=30)
 
 Fields = Mapping[str, Sequence[str]]
 
@@ -57,32 +72,36 @@ class Site:
     def new(self, fields: Fields, source: str, now: datetime) -> Response[Any]:
         """Start a draft from a filled-in form that came from this IP address, or show the form again with what is not
         right."""
-        kind = kind_of(fields.get("kind", [""])[0])
+        kind, lane = kind_of(fields.get("kind", [""])[0]), lane_of(fields.get("lane", [""])[0])
         if kind is None:
             return http.see_other("/")
+        if kind not in lane.kinds:
+            return http.see_other(f"/urgent?about={lane}")
         try:
             limits.take(Action.DRAFT, source, now)
         except TooManyRequests as refused:
-            return form_page(kind, forms.typed(fields), {}, None, refused)
-        return self._answers(kind, fields, None, now)
+            return form_page(kind, lane, forms.typed(fields), {}, None, refused)
+        return self._answers(kind, lane, fields, None, now)
 
     def change(self, draft_id: str, fields: Fields, now: datetime) -> Response[Any]:
         """Replace the answers of a draft."""
         draft = self.requests.get(draft_id, now)
         if draft.sent or draft.adds_to:  # before anything is said about the answers
             raise AlreadyConfirmed
-        return self._answers(draft.kind, fields, draft.id, now)
+        return self._answers(draft.kind, draft.lane, fields, draft.id, now)
 
-    def _answers(self, kind: Kind, fields: Fields, draft_id: str | None, now: datetime) -> Response[Any]:
+    def _answers(self, kind: Kind, lane: Lane, fields: Fields, draft_id: str | None, now: datetime) -> Response[Any]:
         filled = forms.typed(fields)
         try:
-            answers = forms.read(kind, filled, settings.engine_name())
+            answers = forms.read(kind, filled, settings.engine_name(), lane)
         except RequestInvalid as invalid:
-            return form_page(kind, filled, invalid.problems, draft_id)
-        email_hash = links.email_hash(answers.email, settings.link_secret())
+            return form_page(kind, lane, filled, invalid.problems, draft_id)
+        # Reports without an address are of as many people: neither related cases nor limits may take them for one.
+        email_hash = links.email_hash(answers.email or new_request_id(), settings.link_secret())
         if draft_id is None:
-            draft = self.requests.create_draft(kind, answers, email_hash, now, language=languages.spoken())
-            complete = False  # the photo page comes next, also where a photo is optional
+            language = languages.spoken()
+            draft = self.requests.create_draft(kind, answers, email_hash, now, language=language, lane=lane)
+            complete = not draft.takes_uploads  # else the photo page comes next, also where a photo is optional
         else:
             draft = self.requests.edit_draft(draft_id, answers, email_hash, now)
             complete = not missing(draft, self.requests.photos(draft.id))
@@ -97,7 +116,7 @@ class Site:
             return http.see_other(f"/opt-out/{draft.id}/done")
         if draft.adds_to:
             return http.see_other(f"/opt-out/{draft.id}/photos")
-        return form_page(draft.kind, forms.typed_from(draft.answers), {}, draft.id)
+        return form_page(draft.kind, draft.lane, forms.typed_from(draft.answers), {}, draft.id)
 
     # ---- photos
 
@@ -107,6 +126,8 @@ class Site:
         draft = self.requests.get(draft_id, now)
         if draft.sent:
             return http.see_other(f"/opt-out/{draft.id}/done")
+        if not draft.takes_uploads:
+            return http.see_other(f"/opt-out/{draft.id}/check")
         photos = self.requests.photos(draft.id)
         before = self._before(draft)
         lacks = lacking(draft, photos)
@@ -195,7 +216,7 @@ class Site:
         if missing(draft, photos):
             return http.see_other(f"/opt-out/{draft.id}/photos")
         seen = [self._seen(draft, photo) for photo in photos]
-        due = deadlines.due(draft.kind, draft.answers.country, now)
+        due = deadlines.due(draft.kind, draft.answers.country, now, urgent=draft.lane.urgent)
         return http.page(
             "check.html",
             policy=http.content_security_policy(sorted({http.origin(photo["url"]) for photo in seen})),
@@ -209,6 +230,9 @@ class Site:
             country=draft.answers.country,
             due_rule=wording.due_rule(due.rule),
             repeated=repeated_links(query),
+            takes_uploads=draft.takes_uploads,
+            anonymous=draft.anonymous,
+            **leaving(draft.lane),
         )
 
     def confirm(self, draft_id: str, now: datetime) -> Response[Any]:
@@ -239,7 +263,16 @@ class Site:
             provisional=settings.provisional(),
             due_rule=wording.due_rule(request.due_rule or ""),
             sentence=wording.STATUS_SENTENCES[request.status],
+            status_url=self._only_link(request, now),
+            **leaving(request.lane),
         )
+
+    def _only_link(self, request: OptOutRequest, now: datetime) -> str:
+        """The link to the case of somebody whom no letter can bring it, for as long as the confirmation shows it."""
+        if not request.anonymous or request.confirmed_at is None or now - request.confirmed_at > LINK_SHOWN:
+            return ""
+        path = http.to(f"/status/{links.status_token(request, settings.link_secret())}")
+        return http.origin(settings.site_url()) + path
 
     # ---- afterwards
 
@@ -347,14 +380,19 @@ def start_page() -> Response[Any]:
     return http.page("start.html")
 
 
-def empty_form(kind_name: str) -> Response[Any]:
-    """The form of one kind; without a kind, the question."""
-    kind = kind_of(kind_name)
-    return form_page(kind, forms.typed({}), {}, None) if kind else http.see_other("/")
+def empty_form(kind_name: str, lane_name: str) -> Response[Any]:
+    """The form of one kind in one lane; without a kind, the question."""
+    kind, lane = kind_of(kind_name), lane_of(lane_name)
+    if kind is None:
+        return http.see_other("/")
+    if kind not in lane.kinds:
+        return http.see_other(f"/urgent?about={lane}")
+    return form_page(kind, lane, forms.typed({}), {}, None)
 
 
 def form_page(
     kind: Kind,
+    lane: Lane,
     filled: Mapping[str, str],
     problems: Mapping[str, str],
     draft_id: str | None,
@@ -365,18 +403,29 @@ def form_page(
     page = http.page(
         "form.html",
         429 if refused else 400 if problems else 200,
-        page_in_other_languages=f"/opt-out/{draft_id}" if draft_id else f"/opt-out?kind={kind}",
+        page_in_other_languages=f"/opt-out/{draft_id}" if draft_id else f"/opt-out?kind={kind}&lane={lane}",
         kind=kind.value,
+        lane=lane.value,
+        takes_uploads=lane.takes_uploads(kind),
         draft=draft_id,
         filled=filled,
         problems=sentences,
         summary=[("", http.sentence(refused))] if refused else list(sentences.items()),
         countries=countries(),
         consent=wording.biometric_consent(settings.engine_name()),
+        relations={
+            relation.value: wording.RELATIONS[relation] for relation in Relation if relation is not Relation.SELF
+        },
+        **leaving(lane),
     )
     if refused:
         page.headers["Retry-After"] = str(refused.retry_after_s)
     return page
+
+
+def leaving(lane: Lane) -> dict[str, Any]:
+    """What a page of an urgent lane needs for its button that leaves at once; nothing in the ordinary one."""
+    return {"exit_url": settings.exit_url()} if lane.urgent else {}
 
 
 def privacy_page() -> Response[Any]:
@@ -396,7 +445,9 @@ def help_page() -> Response[Any]:
 
 
 # htmx is not in the repository; set-up puts it there, and without it only the console is less comfortable.
-STATIC_FILES = frozenset(("site.css", "site.js", "icon.svg", "console.css", "console.js", "vendor/htmx.min.js"))
+STATIC_FILES = frozenset(
+    ("site.css", "site.js", "exit.js", "icon.svg", "console.css", "console.js", "vendor/htmx.min.js")
+)
 
 
 def static_file(name: str) -> Response[Any]:
@@ -424,6 +475,11 @@ def held(request: OptOutRequest) -> str:
     if request.hold is not None:
         return wording.HELD[request.kind]
     return wording.UNHELD[request.unheld] if request.unheld else ""
+
+
+def lane_of(name: str) -> Lane:
+    """The lane with this name; the ordinary one without."""
+    return Lane(name) if name in list(Lane) else Lane.ORDINARY
 
 
 def kind_of(name: str) -> Kind | None:
@@ -502,13 +558,14 @@ def answer_rows(draft: OptOutRequest) -> list[tuple[str, str | tuple[str, ...], 
     rows: list[tuple[str, str | tuple[str, ...], str]] = [(_("What should go"), wording.KINDS[draft.kind], "")]
     if draft.kind is Kind.LINKS:
         rows.append((_("Links"), answers.links, "#links"))
+    rows.append((_("Why"), answers.explanation, "#explanation"))
+    if draft.lane is not Lane.ABUSE:
+        rows.append((_("You ask for"), wording.asked_for(answers), "#on_behalf_of"))
     rows += [
-        (_("Why"), answers.explanation, "#explanation"),
-        (_("You ask for"), answers.represented or _("Yourself"), "#on_behalf_of"),
-        (_("Name"), f"{answers.first_name} {answers.last_name}", "#first_name"),
-        (_("Email address"), answers.email, "#email"),
+        (_("Name"), f"{answers.first_name} {answers.last_name}".strip() or _("None"), "#first_name"),
+        (_("Email address"), answers.email or _("None"), "#email"),
         (_("Phone number"), answers.phone or _("None"), "#phone"),
-        (_("Country"), countries()[answers.country], "#country"),
+        (_("Country"), countries()[answers.country] if answers.country else _("None"), "#country"),
     ]
     if draft.kind is Kind.FACE:
         rows.append((_("Consent"), answers.biometric_consent or _("None"), "#biometric_consent"))

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from optout.decisions import AcceptReason, RejectReason, RevokeReason
 from optout.languages import LANGUAGES, N_, Sentences, ngettext, spoken
 from optout.languages import gettext as _
-from optout.requests import MAX_EXPLANATION, MAX_LINKS, MAX_NAME, Kind, Status, Step, Unheld
+from optout.requests import MAX_EXPLANATION, MAX_LINKS, MAX_NAME, Answers, Kind, Relation, Status, Step, Unheld
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -64,6 +64,26 @@ STATUS_SENTENCES = Sentences(
             "We accepted this request before, but took that back. Nothing is left out of our search because "
             "of it any more."
         ),
+    }
+)
+
+# Whom a request is for, on the check page; who the requester is to the person concerned.
+ASKED_FOR = Sentences(
+    {
+        Relation.SELF: N_("Yourself"),
+        Relation.PARENT: N_("%(name)s, as a parent"),
+        Relation.GUARDIAN: N_("%(name)s, as a legal guardian"),
+        Relation.REPRESENTATIVE: N_("%(name)s, as a representative, for example a lawyer or an organisation"),
+        Relation.OTHER: N_("%(name)s, in another way"),
+    }
+)
+# The same as answers of the form, in the order of the page.
+RELATIONS = Sentences(
+    {
+        Relation.PARENT: N_("For my child, as a parent"),
+        Relation.GUARDIAN: N_("For somebody else, as their legal guardian"),
+        Relation.REPRESENTATIVE: N_("For somebody else, as their representative: a lawyer or an organisation, say"),
+        Relation.OTHER: N_("For somebody else, in another way"),
     }
 )
 
@@ -183,6 +203,8 @@ DUE_RULES = Sentences(
         "us_ccpa": N_("The law of California gives us 45 days, and we keep to it for the whole United States (CCPA)."),
         "br_lgpd": N_("The law of Brazil gives us 15 days (LGPD, Article 19)."),
         "house_month": N_("We promise everybody a decision within one month."),
+        # Says nothing of what the request is about: letters are read over shoulders.
+        "house_urgent": N_("Requests like this one go first: we promise a decision within 24 hours."),
         "house_face": N_("We promise a decision about a face within 72 hours."),
         "house_image": N_("We promise a decision about a picture within 7 days."),
         "house_links": N_("We promise a decision about links within 7 days."),
@@ -287,6 +309,16 @@ def due_rule(name: str) -> str:
     return DUE_RULES[name]
 
 
+def asked_for(answers: Answers) -> str:
+    """Whom a request is for, as its requester reads it."""
+    return ASKED_FOR[answers.relation] % {"name": answers.represented}
+
+
+def due_at(moment: datetime, rule: str | None, country: str = "") -> str:
+    """By when we decide: the day, and where we promised a decision within a day the time; of this country as `date`."""
+    return time(moment, country) if rule == "house_urgent" else date(moment, country)
+
+
 def label(code: StrEnum) -> str:
     """A short name for a kind or a status."""
     return KINDS[code] if isinstance(code, Kind) else STATUSES[Status(code)]
@@ -377,7 +409,9 @@ FORM_PROBLEMS: dict[str, Sentences[str]] = {
             "too_many": N_("Give us at most %(most)s links. For more, send a second request"),
         }
     ),
-    "on_behalf_of": Sentences({"choose_one": N_("Choose whether you ask for yourself or for somebody else")}),
+    "on_behalf_of": Sentences(
+        {"choose_one": N_("Choose whether you ask for yourself or for somebody else, and as what")}
+    ),
     "represented": Sentences(
         {
             "required": N_("Enter the name of the person you ask for"),

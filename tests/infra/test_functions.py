@@ -32,6 +32,7 @@ VARIABLES: dict[str, Any] = {
     "FALSE_EXCLUSIONS_PER_MILLION": {"Ref": "FalseExclusionsPerMillion"},
     "REVIEWS_PER_DAY": {"Ref": "ReviewsPerDay"},
     "PROVISIONAL": {"Ref": "Provisional"},
+    "EXIT_URL": {"Ref": "ExitUrl"},
     "LIMITS_PERCENT": {"Ref": "LimitsPercent"},
     "MAINTENANCE": {"Ref": "Maintenance"},
     "CRAWLED_FACES_PER_DAY": {"Ref": "CrawledFacesPerDay"},

@@ -33,6 +33,8 @@ REVIEWED = {
     ("POST", "/status/{token}/withdraw"): ("Submit", NONE),
     ("GET", "/privacy"): ("Submit", NONE),
     ("GET", "/help"): ("Submit", NONE),
+    ("GET", "/urgent"): ("Submit", NONE),
+    ("GET", "/support"): ("Submit", NONE),
     ("GET", "/static/{file}"): ("Submit", NONE),
     ("GET", "/static/vendor/{file}"): ("Submit", NONE),
     ("GET", "/{proxy+}"): ("Submit", NONE),

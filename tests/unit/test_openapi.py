@@ -98,7 +98,7 @@ def test_every_schema_that_is_named_is_there_and_no_other() -> None:
 def test_the_described_form_has_the_fields_that_are_read(path: str) -> None:
     (form,) = [each.form for each in OPERATIONS if each.method == "POST" and each.path == path]
     assert form is not None
-    assert set(form["properties"]) - {"kind"} == set(FIELDS)
+    assert set(form["properties"]) - {"kind", "lane"} == set(FIELDS)
     assert set(form["required"]) <= set(form["properties"])
 
 

@@ -6,11 +6,12 @@ document.documentElement.classList.add("script");
 // A screen reader should start at what went wrong.
 document.querySelector("[data-focus]")?.focus();
 
-// Questions that only follow from another answer.
-for (const part of document.querySelectorAll("[data-shown-with]")) {
-  const answer = document.getElementById(part.dataset.shownWith);
-  const show = () => { part.hidden = !answer.checked; };
-  for (const other of document.getElementsByName(answer.name)) other.addEventListener("change", show);
+// Questions that only follow from another answer than this one.
+for (const part of document.querySelectorAll("[data-hidden-with]")) {
+  const answer = document.getElementById(part.dataset.hiddenWith);
+  const answers = [...document.getElementsByName(answer.name)];
+  const show = () => { part.hidden = answer.checked || !answers.some((other) => other.checked); };
+  for (const other of answers) other.addEventListener("change", show);
   show();
 }
 

@@ -22,7 +22,18 @@ from hypothesis import strategies as st
 from optout.decisions import AcceptReason, Decision, RejectReason, RevokeReason
 from optout.exclusions.face_rates import face_threshold, false_share
 from optout.fingerprint.faces import FACE_MODEL
-from optout.requests import Answers, Kind, MailTrouble, OptOutRequest, Photo, SeenFace, Status, Step, new_ticket
+from optout.requests import (
+    Answers,
+    Kind,
+    MailTrouble,
+    OptOutRequest,
+    Photo,
+    Relation,
+    SeenFace,
+    Status,
+    Step,
+    new_ticket,
+)
 from optout.reviews import Doubt, Sign
 from optout.store import Requests
 from optout.web.console import EVENTS, MAIL_TROUBLES
@@ -707,6 +718,8 @@ def test_a_possible_copy_of_what_was_withdrawn_is_not_shown(requests: Requests, 
 def test_what_a_requester_wrote_stays_text(requests: Requests, call: Call, field: str) -> None:
     links = ("https://a.example/x", f"https://a.example/?q={PLANT}") if field == "links" else ("https://a.example/x",)
     changes: dict[str, Any] = {} if field == "links" else {field: PLANT}
+    if field == "represented":
+        changes["relation"] = Relation.PARENT
     planted = replace(ANSWERS, **changes)
     case = confirmed(requests, replace(planted, links=links, good_faith=True), Kind.LINKS)
     for path in (f"/requests/{case.id}", "/requests"):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from optout import deadlines, http, links, settings
 from optout.decisions import Decision
-from optout.requests import Kind, ProposedCrop, Revocation, Status, Step, Unheld
+from optout.requests import Kind, ProposedCrop, Relation, Revocation, Status, Step, Unheld
 from optout.store import Requests
 from optout.web import forms, site, wording
 from tests.unit.functions.api import Answer, Api, event
@@ -203,7 +203,13 @@ def test_what_is_typed_comes_back_escaped(submit: Api, field: str) -> None:
 
 def test_markup_in_answers_is_shown_as_text_everywhere(submit: Api, requests: Requests, now: datetime) -> None:
     planted = replace(
-        ANSWERS, explanation=PLANTED, first_name=PLANTED, last_name=PLANTED, represented=PLANTED, phone=PLANTED
+        ANSWERS,
+        explanation=PLANTED,
+        first_name=PLANTED,
+        last_name=PLANTED,
+        represented=PLANTED,
+        relation=Relation.GUARDIAN,
+        phone=PLANTED,
     )
     made = draft(requests, now, Kind.FACE, photo(face()), answers=planted)
     for path in (f"/opt-out/{made.id}", f"/opt-out/{made.id}/photos", f"/opt-out/{made.id}/check"):
@@ -444,9 +450,17 @@ def test_both_copies_go_with_a_photo_that_is_removed_before_anything_was_said(
 def test_the_check_page_shows_every_answer_with_a_way_to_change_it(
     submit: Api, requests: Requests, now: datetime
 ) -> None:
-    made = draft(requests, now, Kind.LINKS, answers=replace(ANSWERS, phone="030 1234", represented="My child"))
+    answers = replace(ANSWERS, phone="030 1234", represented="My child", relation=Relation.PARENT)
+    made = draft(requests, now, Kind.LINKS, answers=answers)
     page = submit.get(f"/opt-out/{made.id}/check")
-    for words in ("https://example.com/a", "This is private.", "My child", "Amélie Müller", "030 1234", "Germany"):
+    for words in (
+        "https://example.com/a",
+        "This is private.",
+        "My child, as a parent",
+        "Amélie Müller",
+        "030 1234",
+        "Germany",
+    ):
         assert words in page.text
     for field in ("links", "explanation", "on_behalf_of", "first_name", "email", "phone", "country", "good_faith"):
         assert f'href="/opt-out/{made.id}#{field}"' in page.body
