@@ -95,7 +95,7 @@ copies: .venv/test.stamp ## recall of edited copies, beside three peers: make co
 	@echo "Making .venv ..."
 	@$(PYTHON) -m venv .venv
 
-.venv/run.stamp: .venv/bin/python requirements/local.txt requirements/carriers.txt pyproject.toml
+.venv/run.stamp: .venv/bin/python requirements/local.txt requirements/carriers.txt pyproject.toml optout/exclusions/_kernel.c
 	@echo "Installing pinned packages ..."
 	@$(BIN)/python $(PIP) --require-hashes --requirement requirements/local.txt
 	@$(BIN)/python $(PIP) --editable .

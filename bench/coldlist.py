@@ -6,7 +6,9 @@ Two lists: so many excluded pictures as they are served (eight codes and 290 cor
 Both lie in the snapshots bucket of an embedded S3 as `functions/compact` writes them, with the log's head in an
 embedded DynamoDB; both stores are one process beside, on the same cores. Each run is a fresh process that has imported
 what the handler imports. `ready` is the time from there until the list is up to date, download and check sums included;
-`first` is the first lookup after that, of one code; `whole` one lookup of a whole picture, which looks for crops too.
+`first` is the first lookup after that, of one code. What only lookups of whole pictures need is fetched at the first of
+them: `pictures` is the time that this takes on top, and `whole` one lookup of a whole picture, which looks for crops
+too. `list` is by how much the process has grown then, `most` the most that it ever had.
 
 The signals are random: corners of real pictures fall into fewer buckets, which changes the time of a search and not
 that of a start.
@@ -28,6 +30,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,28 +153,39 @@ def measure() -> dict[str, float]:
     settings.aws("dynamodb"), settings.aws("s3")
     whole = Fingerprint.of(picture("astronaut.png"), faces=False)
     coded = Fingerprint(sha256="0" * 64, pdq=bytes(32), quality=100)
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    began = time.perf_counter()
+    marks: list[tuple[float, float]] = []
+
+    def mark() -> None:
+        spent = resource.getrusage(resource.RUSAGE_SELF)
+        marks.append((time.perf_counter(), spent.ru_utime + spent.ru_stime))
+
+    before = memory("VmRSS")
+    mark()
     current = handler.current_list().refresh()
-    ready = time.perf_counter()
-    current.list.check(coded, scopes=["image"])
-    first = time.perf_counter()
-    current.list.check(coded, scopes=["image"])
-    second = time.perf_counter()
+    mark()
+    for _ in range(2):
+        current.list.check(coded, scopes=["image"])
+        mark()
+    current = handler.current_list().refresh(pictures=True)
+    mark()
     current.list.check(whole, scopes=["image"])
-    last = time.perf_counter()
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    mark()
+    steps = ("ready", "first", "second", "pictures", "whole")
+    spans = dict(zip(steps, pairwise(marks), strict=True))
     return {
-        "ready": ready - began,
-        "cpu": after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime,
-        "first": first - ready,
-        "second": second - first,
-        "whole": last - second,
-        "resident": pages * resource.getpagesize() / 1e6,
-        "most": after.ru_maxrss * 1024 / 1e6,
-        "before": before.ru_maxrss * 1024 / 1e6,
+        **{step: end[0] - begin[0] for step, (begin, end) in spans.items()},
+        **{f"{step}_cpu": end[1] - begin[1] for step, (begin, end) in spans.items()},
+        "list": memory("VmRSS") - before,
+        "most": memory("VmHWM"),
+        "before": before,
     }
+
+
+def memory(field: str) -> float:
+    """Megabytes of this process that are in memory (VmRSS) or ever were (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (kilobytes,) = (line.split()[1] for line in lines if line.startswith(f"{field}:"))
+    return int(kilobytes) * 1024 / 1e6
 
 
 def download(port: int, epoch: int) -> float:
@@ -192,15 +206,16 @@ def download(port: int, epoch: int) -> float:
 def table(found: dict[str, tuple[int, float, list[dict[str, float]]]]) -> str:
     """Markdown: the medians of each list."""
     lines = [
-        "| list | bytes | ready | of it CPU | download alone | first | second | a whole picture | resident | at most |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| list | bytes | ready | CPU | first | second | for pictures | CPU | download | picture | in memory | most |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, (size, fetched, runs) in found.items():
         row = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         lines.append(
-            f"| {name} | {size / 1e6:.0f} MB | {row['ready']:.2f} s | {row['cpu']:.2f} s | {fetched:.2f} s "
-            f"| {1000 * row['first']:.1f} ms | {1000 * row['second']:.1f} ms | {1000 * row['whole']:.0f} ms "
-            f"| {row['resident']:.0f} MB | {row['most']:.0f} MB |"
+            f"| {name} | {size / 1e6:.0f} MB | {row['ready']:.2f} s | {row['ready_cpu']:.2f} s "
+            f"| {1000 * row['first']:.1f} ms | {1000 * row['second']:.1f} ms "
+            f"| {row['pictures']:.2f} s | {row['pictures_cpu']:.2f} s | {fetched:.2f} s | {1000 * row['whole']:.0f} ms "
+            f"| {row['list']:.0f} MB | {row['most']:.0f} MB |"
         )
     return "\n".join(lines)
 

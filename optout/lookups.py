@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from optout.errors import PhotoUnreadable, RequestInvalid
+from optout.errors import PhotoUnreadable, RequestInvalid, Unavailable
 from optout.exclusions.entry import EMBEDDING_BYTES, Scope
 from optout.exclusions.log import Current, Version
 from optout.exclusions.matcher import Depth, Outcome, Reason, Verdict
@@ -105,6 +105,11 @@ class Lookup(BaseModel):
         """The version that the answer must not be older than. Raises `RequestInvalid`."""
         return None if self.min_version is None else Version.parse(self.min_version)
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether any of the items may bring a picture."""
+        return any(map(_has_picture, self.items))
+
 
 class MatchedExclusion(BaseModel):
     """One exclusion that applies; `distance` is at most `threshold`."""
@@ -157,7 +162,7 @@ def parse(body: bytes) -> Lookup:
         lookup = Lookup.model_validate(given)
     except ValidationError as error:
         raise RequestInvalid(dict(_problem(found, "lookup") for found in error.errors())) from error
-    if sum(isinstance(item, dict) and item.get("picture") is not None for item in lookup.items) > MAX_PICTURES:
+    if sum(map(_has_picture, lookup.items)) > MAX_PICTURES:
         raise RequestInvalid({"items": f"more_than_{MAX_PICTURES}_pictures"})
     return lookup
 
@@ -180,6 +185,10 @@ def answer(lookup: Lookup, current: Current, until: float, *, clock: Callable[[]
             chunk, pictures = [], 0
     results += _answered(chunk, lookup.scopes, current)
     return Answer(version=str(current.version), as_of=current.as_of, results=results)
+
+
+def _has_picture(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("picture") is not None
 
 
 def _no_number(name: str) -> float:
@@ -227,6 +236,8 @@ def _answered(chunk: Sequence[_Asked | Result], scopes: list[Scope] | None, curr
     try:
         verdicts = current.list.check_many([(each.fingerprint, each.url) for each in asked], scopes=scopes)
         found = iter([_result(each.name, verdict) for each, verdict in zip(asked, verdicts, strict=True)])
+    except Unavailable:  # something is wrong with the list, and with no item
+        raise
     except Exception:  # something is wrong with one of them: each by itself, so that the others are answered
         found = iter([_alone(each, scopes, current) for each in asked])
     return [next(found) if isinstance(each, _Asked) else each for each in chunk]

@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from optout import hits, http, lookups, reviews, settings
 from optout.errors import NotFresh, RequestInvalid
-from optout.exclusions.log import Current, CurrentList, Version
+from optout.exclusions.log import Current, CurrentList
 
 logger = Logger()
 metrics = Metrics()
@@ -51,7 +51,7 @@ def check() -> Response[str]:
     until = time.monotonic() + lookups.TIME_BUDGET_S
     try:
         lookup = lookups.parse(http.body(app, lookups.MAX_BODY_BYTES))
-        current = refresh(lookup.oldest)
+        answer = lookups.answer(lookup, refresh(lookup), until)
     except RequestEntityTooLargeError:
         limit = f"The body must not be larger than {lookups.MAX_BODY_BYTES} bytes. Send fewer items in one call."
         return http.json_answer({"error": "too_large", "message": limit, "limit": lookups.MAX_BODY_BYTES}, 413)
@@ -64,7 +64,6 @@ def check() -> Response[str]:
         refusal = http.json_answer({"error": "not_fresh", "message": later}, 503)
         refusal.headers["Retry-After"] = str(RETRY_AFTER_S)
         return refusal
-    answer = lookups.answer(lookup, current, until)
     metrics.add_metric("Lookups", MetricUnit.Count, len(answer.results))
     for verdict, count in Counter(result.verdict for result in answer.results).items():
         metrics.add_metric(f"Verdict{verdict.capitalize()}", MetricUnit.Count, count)
@@ -78,7 +77,7 @@ def answer_reviewers(asked: dict[str, Any]) -> dict[str, Any]:
     pictures: nothing is counted, and doubts go nowhere. Raises `NotFresh`, which the caller sees as a failed call."""
     until = time.monotonic() + lookups.TIME_BUDGET_S
     lookup = lookups.parse(json.dumps(asked).encode())
-    return lookups.answer(lookup, refresh(lookup.oldest), until).model_dump(mode="json")
+    return lookups.answer(lookup, refresh(lookup), until).model_dump(mode="json")
 
 
 def count_hits(lookup: lookups.Lookup, answer: lookups.Answer) -> None:
@@ -130,10 +129,10 @@ def pass_on_doubts(lookup: lookups.Lookup, answer: lookups.Answer) -> None:
         metrics.add_metric("ReviewsUnseen", MetricUnit.Count, unseen)
 
 
-def refresh(oldest: Version | None) -> Current:
+def refresh(lookup: lookups.Lookup) -> Current:
     """The list as it is now. Raises `NotFresh` for any doubt about that, a store that does not answer included."""
     try:
-        current = current_list().refresh(oldest)
+        current = current_list().refresh(lookup.oldest, pictures=lookup.has_pictures)
     except (NotFresh, BotoCoreError, ClientError) as error:
         metrics.add_metric("NotFresh", MetricUnit.Count, 1)
         metrics.add_metric("VersionLag", MetricUnit.Count, current_list().lag)

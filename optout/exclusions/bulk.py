@@ -7,8 +7,8 @@ and two orders of their rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,20 @@ from numpy.typing import NDArray
 from optout.exclusions.entry import ImageExclusion, LinkExclusion, Scope, State
 from optout.exclusions.index import HammingIndex
 from optout.exclusions.keypoint_index import KeypointIndex
-from optout.exclusions.segment import Kind, Part
+from optout.exclusions.segment import Kind, Part, Source
 from optout.fingerprint.keypoints import to_bytes
+
+# Fetches the corners of segments, one after the other.
+Fetch = Callable[[Sequence[Source]], NDArray[np.uint8]]
 
 
 class Bulk:
     """The pictures and links of some segments of one shelf, in rows 0 to n - 1. `codes` and `pictures` are indexes made
-    of them, to which more may be added; what is asked here concerns the rows of those that were there at first."""
+    of them, to which more may be added; what is asked here concerns the rows of those that were there at first.
 
-    def __init__(self, state: State, parts: Sequence[Part] = ()) -> None:
+    Corners are fetched when they are first asked for: they are most of the bytes, and a lookup by hashes needs none."""
+
+    def __init__(self, state: State, parts: Sequence[Part] = (), fetch: Fetch | None = None) -> None:
         self._state = state
         segments = [part.segment for part in parts]
         kinds = _joined([segment.kinds for segment in segments], np.zeros(0, np.uint8))
@@ -47,13 +52,23 @@ class Bulk:
         self._alive = np.ones(len(self._ids), bool)
         counts = column("code_counts", np.zeros(0, np.uint8))
         self._code_ends = np.cumsum(counts, dtype=np.int64)
-        self._codes = column("codes", np.zeros((0, 32), np.uint8), "code_counts")
-        self.codes = HammingIndex.build(self._codes) if len(self._codes) else HammingIndex()
-        sizes = column("corner_sizes", np.zeros(0, np.uint32))
-        self._with_corners = np.flatnonzero(sizes)
-        corners = column("corners", np.zeros(0, np.uint8), "corner_sizes")
-        ends = np.cumsum(sizes[self._with_corners], dtype=np.int64)
-        self.pictures = KeypointIndex.of(corners, ends) if len(ends) else KeypointIndex()
+        codes = column("codes", np.zeros((0, 32), np.uint8), "code_counts")
+        self.code_rows = len(codes)  # rows of `codes` that are of what is here; above are what was added
+        self.codes = HammingIndex.build(codes) if len(codes) else HammingIndex()
+        # Pictures with corners, those that have left the list among them, since their corners are between the others'.
+        sizes = _joined([segment.corner_sizes for segment in segments], np.zeros(0, np.uint32))
+        listed = np.flatnonzero(sizes)
+        self.picture_rows = len(listed)
+        self._records = np.where(wanted, np.cumsum(wanted) - 1, -1)[listed].astype(np.int32)
+        self._pictures = np.full(len(self._ids), -1, np.int32)
+        self._pictures[self._records[wanted[listed]]] = np.flatnonzero(wanted[listed])
+        self.pictures = KeypointIndex()
+        if self.picture_rows:
+            if fetch is None:
+                raise ValueError("pictures with corners and nowhere to fetch them from")
+            sources = [part.source for part in parts if part.source is not None]
+            ends = np.cumsum(sizes[listed], dtype=np.int64)
+            self.pictures = KeypointIndex.later(wanted[listed], ends, partial(fetch, sources))
         self._prefixes = self._keys.view(">u8")[:, 0].astype(np.uint64)
         self._by_key = np.argsort(self._prefixes)
         self._prefixes = self._prefixes[self._by_key]
@@ -104,44 +119,43 @@ class Bulk:
     def place_of_code(self, row: int) -> tuple[int, int] | None:
         """The row in `pictures` and the orientation of a row of `codes`; None when its picture has no keypoints."""
         record = self._record_of_code(row)
-        picture = int(np.searchsorted(self._with_corners, record))
-        if picture == len(self._with_corners) or self._with_corners[picture] != record:
-            return None
-        return picture, row - self._code_begin(record)
+        picture = int(self._pictures[record])
+        return None if picture < 0 else (picture, row - self._code_begin(record))
 
     def owner_of_picture(self, row: int) -> str:
         """The exclusion of a row of `pictures`."""
-        return str(self._ids[self._with_corners[row]].decode())
+        return str(self._ids[self._records[row]].decode())
+
+    def has_corners(self, row: int) -> bool:
+        """Whether there are corners to a record."""
+        return bool(self._pictures[row] >= 0)
 
     def take(self, row: int) -> ImageExclusion | LinkExclusion:
-        """Take one out, of the indexes too."""
+        """Take one out, of the indexes too. Raises what fetching its corners raises; nothing has changed then."""
         name, key = self._ids[row].decode(), self._keys[row].tobytes()
+        if not self._images[row]:
+            taken: ImageExclusion | LinkExclusion = LinkExclusion(name, key, self._state)
+        else:
+            picture = int(self._pictures[row])
+            keypoints = None if picture < 0 else to_bytes(self.pictures.keypoints(picture))
+            codes = tuple(map(self.codes.code, range(self._code_begin(row), int(self._code_ends[row]))))
+            taken = ImageExclusion(name, key.hex(), codes, self._state, keypoints)
+        self.remove(row)
+        return taken
+
+    def remove(self, row: int) -> None:
+        """Take one out without looking at it."""
         self._alive[row] = False
         if not self._images[row]:
             self.link_count -= 1
-            return LinkExclusion(name, key, self._state)
+            return
         begin, end = self._code_begin(row), int(self._code_ends[row])
         for code in range(begin, end):
             self.codes.remove(code)
-        keypoints = None
-        picture = int(np.searchsorted(self._with_corners, row))
-        if picture < len(self._with_corners) and self._with_corners[picture] == row:
-            keypoints = to_bytes(self.pictures.keypoints(picture))
+        if (picture := int(self._pictures[row])) >= 0:
             self.pictures.remove(picture)
         self.image_count -= 1
         self.exact_only -= begin == end
-        codes = tuple(code.tobytes() for code in self._codes[begin:end])
-        return ImageExclusion(name, key.hex(), codes, self._state, keypoints)
-
-    @property
-    def code_rows(self) -> int:
-        """How many rows of `codes` are of what was there at first; above are what was added."""
-        return len(self._codes)
-
-    @property
-    def picture_rows(self) -> int:
-        """The same of `pictures`."""
-        return len(self._with_corners)
 
     def _record_of_code(self, row: int) -> int:
         return int(np.searchsorted(self._code_ends, row, side="right"))
@@ -156,6 +170,5 @@ def _equal(prefixes: NDArray[np.uint64], name: bytes) -> slice:
 
 
 def _joined(columns: Sequence[NDArray[Any]], empty: NDArray[Any]) -> NDArray[Any]:
-    if len(columns) == 1:
-        return columns[0]
+    # Always a copy: a column as it was fetched keeps all that was fetched with it in memory.
     return np.concatenate(columns) if columns else empty

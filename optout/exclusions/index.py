@@ -233,6 +233,12 @@ class HammingIndex:
         if row >= len(self._base):
             self._free.append(row)
 
+    def code(self, row: int) -> bytes:
+        """The 32 bytes in a row. Raises KeyError when it holds nothing."""
+        if not 0 <= row < self._end or not self._live[row]:
+            raise KeyError(row)
+        return self._codes(np.array([row])).tobytes()
+
     def any_match(self, codes: NDArray[np.uint8], radius: int = PDQ_RADIUS) -> NDArray[np.int64]:
         """For each code (n, 32) the row of one stored code at most `radius` bits away, or -1: is it there at all?
 
@@ -723,16 +729,22 @@ def _listed(
     """Starts of the lists of each band's value, the rows in them, and in blocks the next band of each."""
     if len(members) >= 1 << 28:
         raise ValueError("places in the lists are counted in 32 bits")
-    bands = np.ascontiguousarray(words[members].view(np.uint16).T)
     starts = np.zeros(_BANDS * _VALUES + 1, dtype=np.uint32)
-    for band in range(_BANDS):
-        starts[1 + band * _VALUES : 1 + (band + 1) * _VALUES] = np.bincount(bands[band], minlength=_VALUES)
+    if _KERNEL is not None:
+        _KERNEL.count(words, members, starts[1:])
+    else:
+        bands = np.ascontiguousarray(words[members].view(np.uint16).T)
+        for band in range(_BANDS):
+            starts[1 + band * _VALUES : 1 + (band + 1) * _VALUES] = np.bincount(bands[band], minlength=_VALUES)
     np.cumsum(starts, out=starts)
     bits = _block_bits(len(members) * _BANDS)
     blocks = _first_blocks(starts, bits)
-    ahead = (blocks << bits) - starts
     rows = np.empty((_BANDS, len(members)), dtype=np.uint32)
     following = _zeros((int(blocks[-1]) << bits,), np.uint16)
+    if _KERNEL is not None:
+        _KERNEL.list(words, members, starts, blocks, bits, rows, following)
+        return starts, rows.reshape(-1), following
+    ahead = (blocks << bits) - starts
     for band in range(_BANDS):
         order = np.argsort(bands[band], kind="stable")
         rows[band] = members[order]

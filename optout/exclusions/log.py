@@ -18,17 +18,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from optout import settings
-from optout.errors import DecisionTooLarge, NotFresh, RequestInvalid
+from optout.errors import DecisionTooLarge, NotFresh, RequestInvalid, SnapshotDamaged
 from optout.exclusions.entry import Exclusion, UnknownEntry, from_item, to_item
 from optout.exclusions.face_rates import CRAWLED_FACES_PER_DAY, REVIEWS_PER_DAY
 
 if TYPE_CHECKING:
     from optout.exclusions.matcher import ExclusionList
-    from optout.exclusions.snapshot import Found, Snapshots
+    from optout.exclusions.snapshot import Found, SegmentRef, Snapshots
 
 # DynamoDB refuses items above 400 KB; what is left is for the attribute names and the item's own fields.
 MAX_ITEM_BYTES = 350_000
@@ -321,6 +321,7 @@ class CurrentList:
         self._head = START
         self._list: ExclusionList | None = None
         self._applied = Version(START.epoch, 0)
+        self._began: tuple[SegmentRef, ...] = ()
 
     @classmethod
     def from_settings(cls) -> CurrentList:
@@ -335,12 +336,13 @@ class CurrentList:
     def _start_over(self, epoch: int, found: Found | None) -> ExclusionList:
         """Begin with a snapshot, or with nothing. Whatever goes wrong, what was there before stays."""
         from optout.exclusions.matcher import ExclusionList  # page functions write the log without NumPy
-        from optout.exclusions.segment import load
+        from optout.exclusions.segment import load, load_corners
 
         fresh = ExclusionList(**self._rates)
-        if found is not None and self._log.snapshots is not None:
-            fresh.load(load(self._log.snapshots, found.manifest))
+        if found is not None and (snapshots := self._log.snapshots) is not None:
+            fresh.load(load(snapshots, found.manifest), partial(load_corners, snapshots))
         self._list, self._applied = fresh, Version(epoch, 0 if found is None else found.manifest.seq)
+        self._began = () if found is None else found.manifest.segments
         return fresh
 
     def _newest(self, epoch: int) -> Found | None:
@@ -352,8 +354,9 @@ class CurrentList:
         """How many changes this copy lacks of the head that `refresh` saw last; 0 unless that raised `NotFresh`."""
         return max(0, self._head.seq - self._applied.seq)
 
-    def refresh(self, min_version: Version | None = None) -> Current:
-        """Apply every change up to the head as it is now, and return the list at that version.
+    def refresh(self, min_version: Version | None = None, *, pictures: bool = False) -> Current:
+        """Apply every change up to the head as it is now, and return the list at that version. With `pictures`, which
+        takes longer at first, also fetch what only lookups of whole pictures need, if that is not there yet.
 
         Raises `NotFresh` when that cannot be shown: a change below the head cannot be seen yet, the log ends below
         `min_version`, the head went backwards (a lost or restored table must never be taken for an empty list), or the
@@ -366,6 +369,8 @@ class CurrentList:
         current = self._list
         if current is None or head.epoch != self._applied.epoch:
             current = self._start_over(head.epoch, self._newest(head.epoch))
+        elif pictures and not current.is_complete:
+            current = self._complete(current, head.epoch)
         if min_version is not None and min_version.epoch != head.epoch:
             raise NotFresh("the version asked for is of another epoch")
         needed = max(head.seq, min_version.seq if min_version else 0)
@@ -386,23 +391,46 @@ class CurrentList:
             raise NotFresh("a change of the list cannot be seen yet")
         if self._applied.seq > head.seq and self._log.head() < self._applied:
             raise NotFresh("the log has gone backwards, or the snapshot is newer than its head")
+        if pictures:
+            current.complete()
         return Current(current, self._applied, as_of)
+
+    def _complete(self, current: ExclusionList, epoch: int) -> ExclusionList:
+        """The list, or another in its place where the snapshot that it began with is gone: compactions go on while an
+        instance is asked by hashes only, and delete what was replaced."""
+        try:
+            current.complete()
+        except SnapshotDamaged:
+            found = self._newest(epoch)
+            if found is None or found.manifest.segments == self._began:
+                raise
+            return self._start_over(epoch, found)
+        return current
 
     def _apply(self, current: ExclusionList, items: Iterator[LogItem]) -> None:
         """Apply the contiguous prefix; a gap ends it."""
         for item in items:
             if item.seq != self._applied.seq + 1:
                 return
-            for change in item.changes:
-                match change:
-                    case Add():
-                        current.add(change.exclusion)
-                    case Remove():
-                        current.remove(change.exclusion_id)
-                    case Suspend():
-                        current.suspend(change.exclusion_id)
-                    case Resume():
-                        current.resume(change.exclusion_id)
-                    case Answer():
-                        current.remember(change.exclusion_id, change.candidate_sha256, same=change.same)
+            try:
+                self._change(current, item)
+            except BaseException:
+                # A list that an item has changed by half is no version of the list: the next refresh starts over.
+                self._list = None
+                raise
             self._applied = Version(self._applied.epoch, item.seq)
+
+    @staticmethod
+    def _change(current: ExclusionList, item: LogItem) -> None:
+        for change in item.changes:
+            match change:
+                case Add():
+                    current.add(change.exclusion)
+                case Remove():
+                    current.remove(change.exclusion_id)
+                case Suspend():
+                    current.suspend(change.exclusion_id)
+                case Resume():
+                    current.resume(change.exclusion_id)
+                case Answer():
+                    current.remember(change.exclusion_id, change.candidate_sha256, same=change.same)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optout.exclusions.agreement import LIKELY_AGREEMENT, SURE_AGREEMENT, Likeness, place, shown_whole
-from optout.exclusions.bulk import Bulk
+from optout.exclusions.bulk import Bulk, Fetch
 from optout.exclusions.entry import (
     Exclusion,
     FaceExclusion,
@@ -162,10 +162,11 @@ class ExclusionList:
         self._answers: dict[str, dict[str, bool]] = {}  # sha256 of a candidate -> exclusion id -> same
         self._answered: dict[str, set[str]] = {}  # exclusion id -> candidates
 
-    def load(self, parts: Sequence[Part]) -> None:
-        """Begin with what a snapshot holds; the list must be empty."""
+    def load(self, parts: Sequence[Part], fetch: Fetch) -> None:
+        """Begin with what a snapshot holds; the list must be empty. `fetch` brings the corners of its pictures when
+        they are first needed (`complete`)."""
         for state in State:
-            self._shelves[state] = _Shelf(Bulk(state, [part for part in parts if part.segment.shelf == state]))
+            self._shelves[state] = _Shelf(Bulk(state, [part for part in parts if part.segment.shelf == state], fetch))
         for part in parts:
             # Faces are searched by what several photos have in common, which is made one person after the other.
             few = np.flatnonzero(part.live & (part.segment.kinds != Kind.IMAGE) & (part.segment.kinds != Kind.LINK))
@@ -174,6 +175,18 @@ class ExclusionList:
                     self._keep_answer(record.exclusion_id, record.candidate_sha256, record.same)
                 else:
                     self._shelves[record.state].add(record)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything is here that any answer needs."""
+        return all(shelf.pictures.is_complete for shelf in self._shelves.values())
+
+    def complete(self) -> None:
+        """Fetch what the list was loaded without: the corners, which only a lookup of a whole picture needs. Without
+        being asked it does the same at the first such lookup. Raises `SnapshotDamaged` when something is missing or
+        changed, and what fetching raises; the list answers everything else as before."""
+        for shelf in self._shelves.values():
+            shelf.pictures.complete()
 
     def __len__(self) -> int:
         """Number of exclusions of every state; what was added under one id counts once."""
@@ -492,8 +505,15 @@ class _Shelf:
         self._add(exclusion)
 
     def _unpack(self, exclusion_id: str) -> None:
-        for row in self.bulk.rows(exclusion_id):
-            self._add(self.bulk.take(row))
+        for exclusion in self._taken_out(exclusion_id):
+            self._add(exclusion)
+
+    def _taken_out(self, exclusion_id: str) -> list[Exclusion]:
+        """Of the bulk: all of them, or none when their corners cannot be fetched."""
+        rows = self.bulk.rows(exclusion_id)
+        if any(self.bulk.has_corners(row) for row in rows):
+            self.pictures.complete()
+        return [self.bulk.take(row) for row in rows]
 
     def _add(self, exclusion: Exclusion) -> None:
         exclusion_id = exclusion.exclusion_id
@@ -526,11 +546,16 @@ class _Shelf:
                 self.links.setdefault(exclusion.url_hash, []).append(exclusion_id)
 
     def remove(self, exclusion_id: str) -> None:
-        self.take(exclusion_id)
+        for row in self.bulk.rows(exclusion_id):
+            self.bulk.remove(row)
+        self._remove_own(exclusion_id)
 
     def take(self, exclusion_id: str) -> list[Exclusion]:
-        """Remove everything under an id; returns what it was."""
-        taken: list[Exclusion] = [self.bulk.take(row) for row in self.bulk.rows(exclusion_id)]
+        """Remove everything under an id; returns what it was. Raises what fetching corners raises; nothing is removed
+        then."""
+        return self._taken_out(exclusion_id) + self._remove_own(exclusion_id)
+
+    def _remove_own(self, exclusion_id: str) -> list[Exclusion]:
         for exclusion in (own := self.held.pop(exclusion_id, [])):
             match exclusion:
                 case ImageExclusion():
@@ -553,7 +578,7 @@ class _Shelf:
         for row in face_rows:
             self.faces.remove(row)
             del self._face_owner[row]
-        return taken + own
+        return own
 
     def exact_ids(self, sha256: str | None) -> list[str]:
         """Of the pictures whose file this is."""

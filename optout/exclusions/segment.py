@@ -27,7 +27,17 @@ from optout.exclusions.entry import (
 )
 from optout.exclusions.fold import Record, record_digest
 from optout.exclusions.log import Answer
-from optout.exclusions.snapshot import ALIGNMENT, ANSWERS, HEADER_BYTES, SECTIONS, Header, Manifest, Sections, Snapshots
+from optout.exclusions.snapshot import (
+    ALIGNMENT,
+    ANSWERS,
+    HEADER_BYTES,
+    SECTIONS,
+    Header,
+    Manifest,
+    Sections,
+    SegmentRef,
+    Snapshots,
+)
 
 
 class Kind(IntEnum):
@@ -42,7 +52,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Records of one shelf. Read without its corners (`corners` is None) it can be searched by all but them."""
+    """Records of one shelf. Read without its corners (`corners` is None) it has all else."""
 
     shelf: str
     ids: NDArray[np.bytes_]
@@ -56,7 +66,7 @@ class Segment:
     models: NDArray[np.uint8]
     model_names: tuple[str, ...]
     corner_sizes: NDArray[np.uint32]
-    corners: NDArray[np.uint8]
+    corners: NDArray[np.uint8] | None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -120,7 +130,7 @@ class Segment:
                 np.frombuffer(content["models"], dtype=np.uint8),
                 tuple(bytes(content["model_names"]).decode().splitlines()),
                 np.frombuffer(content["corner_sizes"], dtype="<u4"),
-                np.frombuffer(content["corners"], dtype=np.uint8),
+                np.frombuffer(content["corners"], dtype=np.uint8) if "corners" in content else None,
             )
         except (ValueError, KeyError) as error:
             raise SnapshotDamaged("columns of a segment") from error
@@ -133,7 +143,7 @@ class Segment:
             all(len(column) == records for column in (*columns, self.corner_sizes))
             and int(self.code_counts.sum(dtype=np.int64)) == len(self.codes)
             and int(self.face_counts.sum(dtype=np.int64)) == len(self.faces)
-            and int(self.corner_sizes.sum(dtype=np.int64)) == len(self.corners)
+            and (self.corners is None or int(self.corner_sizes.sum(dtype=np.int64)) == len(self.corners))
             and (not records or int(self.kinds.max()) <= max(Kind))
         )
         if not fits:
@@ -228,8 +238,12 @@ class Segment:
                 return FaceExclusion(exclusion_id, tuple(face.tobytes() for face in faces), model, state)
             end = int(self._code_ends[row])
             codes = self.codes[end - int(self.code_counts[row]) : end]
-            corner_end = int(self._corner_ends[row])
-            corners = self.corners[corner_end - int(self.corner_sizes[row]) : corner_end].tobytes()
+            corners = b""
+            if size := int(self.corner_sizes[row]):
+                if self.corners is None:
+                    raise ValueError("read without its corners")
+                corner_end = int(self._corner_ends[row])
+                corners = self.corners[corner_end - size : corner_end].tobytes()
             return ImageExclusion(
                 exclusion_id, key.hex(), tuple(code.tobytes() for code in codes), state, corners or None
             )
@@ -244,19 +258,25 @@ class Segment:
         return sum(int(limb) << 32 * (7 - place) for place, limb in enumerate(limbs.tolist())) % 2**256
 
 
+# Where the corners of a segment can be fetched from.
+Source = tuple[SegmentRef, Header]
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """A segment, and which of its records are on the list."""
 
     segment: Segment
     live: NDArray[np.bool_]
+    source: Source | None = None
 
 
 def load(snapshots: Snapshots, manifest: Manifest) -> list[Part]:
-    """The whole list of a manifest. Raises `SnapshotDamaged` when anything of it is missing or changed."""
-    found = snapshots.read(manifest.segments, SECTIONS[0], SECTIONS[-1])
+    """The whole list of a manifest, but for the corners. Raises `SnapshotDamaged` when anything of it is missing or
+    changed."""
+    found = snapshots.read(manifest.segments, SECTIONS[0], SECTIONS[-2])
     parts = [
-        Part(Segment.read(ref.shelf, sections), live_rows(ref.records, ref.dead))
+        Part(Segment.read(ref.shelf, sections), live_rows(ref.records, ref.dead), (ref, sections.header))
         for ref, sections in zip(manifest.segments, found, strict=True)
     ]
     if sum(int(np.count_nonzero(part.live)) for part in parts) != manifest.records:
@@ -264,6 +284,13 @@ def load(snapshots: Snapshots, manifest: Manifest) -> list[Part]:
     if sum(part.segment.digest(part.live) for part in parts) % 2**256 != int(manifest.digest, 16):
         raise SnapshotDamaged("digest of a snapshot")
     return parts
+
+
+def load_corners(snapshots: Snapshots, sources: Sequence[Source]) -> NDArray[np.uint8]:
+    """The corners of segments, one after the other. Raises `SnapshotDamaged` when some are missing or changed."""
+    corners = np.empty(sum(header.sections[SECTIONS[-1]][1] for _, header in sources), np.uint8)
+    snapshots.read_corners(sources, corners.data)
+    return corners
 
 
 def shelf_of(record: Record) -> str:

@@ -49,8 +49,10 @@ _CELLS, _EVENNESS = 8, 0.7
 
 _HEADER = struct.Struct("<BBHHH")
 PLACE_BYTES = 4
-# Pictures taken apart together; more need more memory beside what they become.
-_COLUMNS_TOGETHER = 2_000
+# What comes before the corners, and each of them. Both are whole words of four bytes, so that corners can be read in
+# place.
+HEAD_BYTES = _HEADER.size + SKETCH_BYTES
+CORNER_BYTES = PLACE_BYTES + DESCRIPTOR_BYTES
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,18 +78,6 @@ class Keypoints:
     sketch: bytes
 
 
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """Keypoints of n pictures as arrays: `sizes` (n, 2) of the grey pictures, `sketches` (n, `SKETCH_BYTES`), `begins`
-    (n + 1) of each one's corners in `places` (m, `PLACE_BYTES`) and `descriptors` (m, `DESCRIPTOR_BYTES`)."""
-
-    sizes: NDArray[np.uint16]
-    sketches: NDArray[np.uint8]
-    begins: NDArray[np.int64]
-    places: NDArray[np.uint8]
-    descriptors: NDArray[np.uint8]
-
-
 def to_places(features: Features) -> NDArray[np.uint8]:
     """(n, `PLACE_BYTES`): x / 2, y / 2, angle and level of each corner, as they are stored."""
     at = np.rint(features.points / 2).clip(0, 255).astype(np.uint8)
@@ -109,43 +99,27 @@ def to_bytes(keypoints: Keypoints) -> bytes:
 
 def from_bytes(data: bytes) -> Keypoints:
     """The keypoints in their stored form. Raises ValueError when it is of another version or broken."""
-    columns = to_columns(np.frombuffer(data, np.uint8), np.array([len(data)]))
-    width, height = columns.sizes[0].tolist()
-    features = from_places(columns.places, columns.descriptors)
-    return Keypoints(width, height, features, columns.sketches.tobytes())
+    require_stored(np.frombuffer(data, np.uint8), np.array([len(data)]))
+    _, _, width, height, _ = _HEADER.unpack_from(data)
+    rows = np.frombuffer(data, np.uint8, offset=HEAD_BYTES).reshape(-1, CORNER_BYTES)
+    features = from_places(rows[:, :PLACE_BYTES], np.ascontiguousarray(rows[:, PLACE_BYTES:]))
+    return Keypoints(width, height, features, data[_HEADER.size : HEAD_BYTES])
 
 
-def to_columns(stored: NDArray[np.uint8], ends: NDArray[np.int64]) -> Columns:
-    """Keypoints in their stored form, one after the other, as arrays; `ends` says where in `stored` each ends.
+def require_stored(stored: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
+    """That `stored` is keypoints in their stored form, one after the other; `ends` says where each ends.
 
     Raises ValueError when some are of another version or broken.
     """
-    begins = np.concatenate([[0], ends]).astype(np.int64)[:-1]
-    head = _HEADER.size + SKETCH_BYTES
-    lengths = ends - begins
-    if len(ends) and (lengths.min() < head or ends[-1] != len(stored)):
+    begins = np.concatenate([[0], ends]).astype(np.int64)
+    lengths = np.diff(begins)
+    if begins[-1] != len(stored) or (len(ends) and int(lengths.min()) < HEAD_BYTES):
         raise ValueError("not keypoints of this version")
-    heads = stored[begins[:, None] + np.arange(_HEADER.size)]
-    numbers = np.ascontiguousarray(heads[:, 2 : _HEADER.size]).view("<u2").reshape(-1, 3)
-    counts = numbers[:, 2].astype(np.int64)
-    row = PLACE_BYTES + DESCRIPTOR_BYTES
-    if (heads[:, :2] != (KEYPOINTS_VERSION, DESCRIPTOR_BYTES)).any() or (lengths != head + counts * row).any():
+    heads = stored[begins[:-1, None] + np.arange(_HEADER.size)]
+    counts = heads[:, -2:].astype(np.int64) @ (1, 256)
+    of_this_version = heads[:, :2] == (KEYPOINTS_VERSION, DESCRIPTOR_BYTES)
+    if not of_this_version.all() or (lengths != HEAD_BYTES + counts * CORNER_BYTES).any():
         raise ValueError("not keypoints of this version")
-    corners = np.concatenate([[0], np.cumsum(counts)])
-    places = np.empty((corners[-1], PLACE_BYTES), np.uint8)
-    descriptors = np.empty((corners[-1], DESCRIPTOR_BYTES), np.uint8)
-    sketches = np.empty((len(ends), SKETCH_BYTES), np.uint8)
-    for at in range(0, len(ends), _COLUMNS_TOGETHER):
-        some = slice(at, at + _COLUMNS_TOGETHER)
-        first, last = int(begins[at]), int(ends[some][-1])
-        heads = begins[some, None] - first + np.arange(head)
-        sketches[some] = stored[first:last][heads[:, _HEADER.size :]]
-        is_row = np.ones(last - first, bool)
-        is_row[heads.ravel()] = False
-        rows = stored[first:last][is_row].reshape(-1, row)
-        here = slice(int(corners[at]), int(corners[at]) + len(rows))
-        places[here], descriptors[here] = rows[:, :PLACE_BYTES], rows[:, PLACE_BYTES:]
-    return Columns(numbers[:, :2].copy(), sketches, corners, places, descriptors)
 
 
 def shrunk(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -1,7 +1,12 @@
+import platform
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from optout.exclusions import keypoint_index
+from infra import build
+from optout.errors import SnapshotDamaged
+from optout.exclusions import kernel, keypoint_index
 from optout.exclusions.keypoint_index import KeypointIndex
 from optout.fingerprint.keypoints import DESCRIPTOR_BYTES, Features, Keypoints, to_bytes
 from optout.fingerprint.sketch import SKETCH_BYTES
@@ -116,11 +121,98 @@ def test_stored_pictures_of_another_version_or_broken_are_refused(spoil) -> None
         KeypointIndex.of(spoil(data), ends)
 
 
-def test_corners_sorted_block_by_block_are_sorted_as_if_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    many = features(3, 5_000).descriptors
-    at_once = keypoint_index._sorted(many, 1, 9)
-    monkeypatch.setattr(keypoint_index, "_BLOCK", 700)
-    by_block = keypoint_index._sorted(many, 1, 9)
-    assert (at_once[0] == by_block[0]).all()
-    assert (at_once[1] == by_block[1]).all()
-    assert sorted(at_once[0]) == [corner for corner in range(5_000) if (corner + 1) % 4 < 2]
+@pytest.fixture
+def compiled(tmp_path: Path) -> kernel.Kernel:
+    """The kernel as for a deployment."""
+    path = tmp_path / "_kernel.so"
+    path.write_bytes(build.kernel(platform.machine()))
+    return kernel.Kernel(path)
+
+
+@pytest.mark.parametrize("pictures", [[], [0], [1], [0, 3, 1], [2] * 5, [30, 0, 290, 24] * 40])
+@pytest.mark.parametrize("bits", [8, 9, 13])
+def test_corners_are_sorted_alike_by_the_kernel_at_once_and_block_by_block(
+    pictures: list[int], bits: int, compiled: kernel.Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _ = stored(*(Keypoints(512, 384, features(at, count), bytes(264)) for at, count in enumerate(pictures)))
+    begins = 1_000 + np.cumsum([0, *pictures])  # a tier that is not the first
+    monkeypatch.setattr(kernel, "_LOWER_BITS", 4)
+    for table in range(keypoint_index.TABLES):
+        found = []
+        for engine, block in ((None, keypoint_index._BLOCK), (None, 700), (compiled, keypoint_index._BLOCK)):
+            monkeypatch.setattr(keypoint_index, "_KERNEL", engine)
+            monkeypatch.setattr(keypoint_index, "_BLOCK", block)
+            found.append(keypoint_index._sorted(data, begins, table, bits=bits))
+        for order, starts in found[1:]:
+            assert (order == found[0][0]).all()
+            assert (starts == found[0][1]).all()
+        corners = keypoint_index._corners(keypoint_index._widened(found[0][0]), table)
+        assert sorted(corners) == [corner for corner in range(sum(pictures)) if (corner + table) % 4 < 2]
+        keys = np.repeat(np.arange(1 << bits), np.diff(found[0][1]))
+        own = np.concatenate(
+            [
+                np.zeros((0, DESCRIPTOR_BYTES), np.uint8),
+                *(features(at, count).descriptors for at, count in enumerate(pictures)),
+            ]
+        )
+        assert (keypoint_index._keys(own[corners], table, bits) == keys).all()
+
+
+# --- fetched later ----------------------------------------------------------------------------------------------------
+
+
+class Later:
+    """An index of pictures that are fetched when they are needed."""
+
+    def __init__(self, *pictures: Keypoints, alive: list[bool] | None = None) -> None:
+        self.data, ends = stored(*pictures)
+        self.fetched = 0
+        self.index = KeypointIndex.later(np.array(alive or [True] * len(pictures)), ends, self.fetch)
+
+    def fetch(self) -> np.ndarray:
+        self.fetched += 1
+        return self.data
+
+
+def test_what_needs_no_corners_fetches_none_and_what_does_fetches_them_once() -> None:
+    later = Later(*map(keypoints, range(5)))
+    later.index.remove(2)
+    row = later.index.add(keypoints(77))
+    assert (len(later.index), row, later.index.is_complete, later.fetched) == (5, 5, False, 0)
+    assert later.index.candidates(features(3))[:1] == [3]
+    assert later.index.candidates(features(77))[:1] == [row]
+    assert later.index.candidates(features(2)) == []
+    later.index.complete()
+    assert (later.index.is_complete, later.fetched) == (True, 1)
+
+
+def test_a_row_fetches_what_it_holds() -> None:
+    later = Later(*map(keypoints, range(3)))
+    assert to_bytes(later.index.keypoints(1)) == to_bytes(keypoints(1))
+    assert later.fetched == 1
+
+
+def test_rows_that_hold_nothing_from_the_beginning_are_no_candidates() -> None:
+    later = Later(*map(keypoints, range(3)), alive=[True, False, True])
+    assert len(later.index) == 2
+    assert later.index.candidates(features(1)) == []
+    assert later.index.candidates(features(2))[:1] == [2]
+    with pytest.raises(KeyError):
+        later.index.keypoints(1)
+
+
+def test_without_live_rows_nothing_is_fetched() -> None:
+    later = Later(keypoints(0), alive=[False])
+    assert later.index.candidates(features(0)) == []
+    assert later.fetched == 0
+
+
+def test_a_fetch_that_fails_leaves_the_index_as_it_was_and_the_next_one_counts() -> None:
+    later = Later(*map(keypoints, range(3)))
+    whole, later.data = later.data, later.data[:-20]
+    for ask in (lambda: later.index.candidates(features(1)), lambda: later.index.keypoints(1), later.index.complete):
+        with pytest.raises(SnapshotDamaged):
+            ask()
+        assert not later.index.is_complete
+    later.data = whole
+    assert later.index.candidates(features(1))[:1] == [1]

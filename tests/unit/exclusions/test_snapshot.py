@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -36,6 +37,15 @@ from optout.exclusions.log import (
 from optout.exclusions.matcher import ExclusionList
 from optout.exclusions.segment import Segment
 from optout.exclusions.snapshot import HEADER_BYTES, Manifest, SegmentRef, Snapshots
+from optout.fingerprint.keypoints import (
+    DESCRIPTOR_BYTES,
+    KEYPOINTS_VERSION,
+    Features,
+    Keypoints,
+    from_bytes,
+    to_bytes,
+)
+from optout.fingerprint.sketch import SKETCH_BYTES
 from tests.doubles import Bucket, Faults, Table
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -325,6 +335,161 @@ def test_a_gap_between_the_snapshot_and_the_log_is_noticed(damaged: Place) -> No
     damaged.append(Add(link("e")))
     del damaged.table.items["log#1", 3]
     assert damaged.refuses()
+
+
+# --- corners are fetched when they are needed -------------------------------------------------------------------------
+
+
+def cornered(name: str, state: State = State.ACCEPTED, seed: int = 1) -> ImageExclusion:
+    """A picture with its corners."""
+    random = np.random.default_rng(seed)
+    count = 30 + seed
+    features = Features(
+        random.uniform(0, 500, (count, 2)).astype(np.float32),
+        *(random.integers(0, 256, count, dtype=np.uint8) for _ in range(2)),
+        random.integers(0, 256, (count, DESCRIPTOR_BYTES), dtype=np.uint8),
+    )
+    keypoints = to_bytes(Keypoints(512, 384, features, random.bytes(SKETCH_BYTES)))
+    return replace(picture(name, state, seed), keypoints=keypoints)
+
+
+def corners_of(place: Place) -> tuple[str, int]:
+    """The key of the segment with corners and where they begin."""
+    (ref,) = [ref for ref in place.manifest.segments if ref.shelf == "accepted"]
+    (sections,) = place.snapshots.read([ref], "corners", "corners")
+    return f"segments/{ref.name}", sections.header.sections["corners"][0]
+
+
+def flip(at: int) -> Callable[[bytes], bytes]:
+    return lambda body: body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+
+
+def candidates(exclusions: ExclusionList, record: ImageExclusion) -> list[str]:
+    """Who the corners of a picture are taken for."""
+    shelf = exclusions._shelves[record.state]
+    assert record.keypoints is not None
+    return [shelf.picture_owner(row) for row in shelf.pictures.candidates(from_bytes(record.keypoints).features)]
+
+
+@pytest.fixture
+def listed(place: Place) -> Place:
+    """A snapshot of three pictures, one of which has left it, and a log that begins above it."""
+    place.append(*(Add(cornered(name, seed=seed)) for seed, name in enumerate(("a", "b", "c", "d", "e"), 1)))
+    place.compact()
+    place.append(Remove("b"))
+    place.compact()
+    return place
+
+
+def test_a_list_starts_without_corners_and_fetches_them_for_pictures(listed: Place) -> None:
+    spans: list[str] = []
+
+    class Watching(Faults):
+        def before(self, call: str, arguments: dict[str, Any]) -> None:
+            if call == "get_object" and "Range" in arguments:
+                spans.append(arguments["Range"])
+
+    listed.bucket.faults = Watching()
+    warm = listed.instance()
+    assert not warm.refresh().list.is_complete
+    assert len(spans) == 1  # header and columns at once
+    for _ in range(2):
+        now = warm.refresh(pictures=True).list
+        assert now.is_complete
+    assert len(spans) == 2
+    assert candidates(now, cornered("c", seed=3)) == ["c"]
+    assert candidates(now, cornered("b", seed=2)) == []
+    assert contents(now) == {cornered(name, seed=seed) for seed, name in ((1, "a"), (3, "c"), (4, "d"), (5, "e"))}
+
+
+def test_a_list_that_nobody_completed_fetches_corners_by_itself(listed: Place) -> None:
+    assert candidates(listed.fresh().list, cornered("d", seed=4)) == ["d"]
+
+
+def test_every_flipped_byte_of_the_corners_is_noticed_by_who_needs_them_and_by_nobody_else(listed: Place) -> None:
+    key, begin = corners_of(listed)
+    found = listed.bucket.latest(key)
+    assert found is not None
+    whole = found["Body"]
+    warm = listed.instance()
+    for at in range(begin, len(whole) - 64, 97):
+        listed.spoil(key, lambda body, at=at: flip(at)(whole))
+        assert len(warm.refresh().list) == 4
+        with pytest.raises(SnapshotDamaged):
+            warm.refresh(pictures=True)
+        with pytest.raises(SnapshotDamaged):
+            candidates(warm.refresh().list, cornered("a"))
+    for left in (begin, begin + 1, len(whole) // 2):
+        listed.spoil(key, lambda body, left=left: whole[:left])
+        with pytest.raises(SnapshotDamaged):
+            warm.refresh(pictures=True)
+    listed.spoil(key, lambda body: whole)
+    assert candidates(warm.refresh(pictures=True).list, cornered("a")) == ["a"]
+
+
+def test_corners_of_another_segment_are_refused(listed: Place) -> None:
+    place = Place()
+    place.append(*(Add(cornered(name, seed=seed)) for name, seed in (("a", 5), ("b", 4), ("c", 3), ("d", 2), ("e", 1))))
+    place.compact()
+    key, _ = corners_of(listed)
+    other = place.bucket.latest(corners_of(place)[0])
+    assert other is not None
+    warm = listed.instance()
+    warm.refresh()
+    listed.spoil(key, lambda body: other["Body"])
+    with pytest.raises(SnapshotDamaged):
+        warm.refresh(pictures=True)
+
+
+def test_keypoints_of_a_form_not_known_here_are_refused(place: Place) -> None:
+    later = cornered("a")
+    assert later.keypoints is not None
+    longer_descriptors = bytes([KEYPOINTS_VERSION, 2 * DESCRIPTOR_BYTES]) + later.keypoints[2:]
+    place.append(Add(replace(later, keypoints=longer_descriptors)))
+    place.compact()
+    del place.table.items["log#1", 1]
+    with pytest.raises(SnapshotDamaged):
+        place.instance().refresh(pictures=True)
+
+
+def test_a_list_whose_segments_were_replaced_and_deleted_meanwhile_goes_on_from_the_newest_snapshot(
+    listed: Place,
+) -> None:
+    warm = listed.instance()
+    before = warm.refresh()
+    listed.append(Remove("a"), Remove("e"))  # so much has left that the segment is written anew
+    listed.compact()
+    listed.append(Add(cornered("f", seed=6)))
+    listed.compact(after=LIST_SEGMENTS_KEPT)
+    listed.compact(after=LIST_SEGMENTS_KEPT)
+    now = warm.refresh(pictures=True)
+    assert now.version > before.version
+    assert contents(now.list) == {cornered("c", seed=3), cornered("d", seed=4), cornered("f", seed=6)}
+
+
+@pytest.mark.parametrize("change", [Suspend("c"), Add(link("c"))])
+def test_a_change_that_needs_corners_which_are_damaged_is_not_applied_by_half(listed: Place, change: Change) -> None:
+    warm = listed.instance()
+    warm.refresh()
+    key, begin = corners_of(listed)
+    listed.append(Remove("d"), change)
+    listed.spoil(key, flip(begin + 300))
+    for _ in range(2):
+        with pytest.raises(SnapshotDamaged):
+            warm.refresh()
+    listed.spoil(key, flip(begin + 300))
+    assert contents(warm.refresh().list) == folded(
+        [*(Add(cornered(name, seed=seed)) for seed, name in ((1, "a"), (3, "c"), (5, "e"))), change]
+    )
+
+
+def test_a_removal_needs_no_corners(listed: Place) -> None:
+    warm = listed.instance()
+    warm.refresh()
+    listed.append(Remove("c"))
+    now = warm.refresh().list
+    assert not now.is_complete
+    assert candidates(now, cornered("c", seed=3)) == []
 
 
 # --- a log that is cut ------------------------------------------------------------------------------------------------

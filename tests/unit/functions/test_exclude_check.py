@@ -23,7 +23,9 @@ from optout.exclusions.entry import FaceExclusion, LinkExclusion, State, url_has
 from optout.exclusions.log import Add, Answer, Change, CurrentList, ExclusionLog, LogItem, Remove, Version
 from optout.fingerprint.faces import FACE_MODEL
 from optout.lookups import MAX_BODY_BYTES, MAX_ITEMS
+from tests.pictures import picture as picture_bytes
 from tests.storage import storage
+from tests.unit.exclusions.test_snapshot import Place, cornered, corners_of, flip
 from tests.unit.functions.api import event, load
 from tests.unit.functions.events import Context, metric_values
 
@@ -164,6 +166,32 @@ def test_no_instance_answers_from_a_gap(function: ModuleType, monkeypatch: pytes
         found = asked(instance, "n5", "n6", "n7")
         assert found["version"] == "1.7"
         assert {result["verdict"] for result in found["results"]} == {"exclude"}
+
+
+def test_pictures_are_refused_while_what_finds_their_copies_is_damaged_and_hashes_are_answered(
+    function: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place()
+    place.append(Add(cornered("a")))
+    place.compact()
+    reading(function, place.log, monkeypatch)
+    key, begin = corners_of(place)
+    place.spoil(key, flip(begin + 500))
+    hashes = {"id": "h", "sha256": "ab" * 32, "pdq": "cd" * 32, "pdq_quality": 100}
+    sent = hashes | {"id": "p", "picture": base64.b64encode(picture_bytes("astronaut.png")).decode()}
+    for _ in range(2):
+        answer = ask(function, {"items": [hashes, sent], "scopes": ["image"]})
+        assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (503, "not_fresh")
+        answer = ask(function, {"items": [hashes], "scopes": ["image"]})
+        assert [result["verdict"] for result in json.loads(answer["body"])["results"]] == ["allow"]
+    # Nor by who did not ask for them at the beginning.
+    monkeypatch.setattr(function, "refresh", lambda lookup: function.current_list().refresh())
+    answer = ask(function, {"items": [sent], "scopes": ["image"]})
+    assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (503, "not_fresh")
+    place.spoil(key, flip(begin + 500))
+    answer = ask(function, {"items": [hashes, sent], "scopes": ["image"]})
+    depths = [(result["verdict"], result["depth"]) for result in json.loads(answer["body"])["results"]]
+    assert depths == [("allow", "hashes"), ("allow", "full")]
 
 
 def test_a_list_that_is_not_fresh_is_said_to_be_and_nothing_is_allowed(
