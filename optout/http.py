@@ -113,6 +113,9 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
     errors.TooManyPhotos: _Answer(
         409, "too_many_photos", N_("A request can hold five photos. Remove one before you add another.")
     ),
+    errors.EnoughTested: _Answer(
+        409, "enough_tested", N_("You have tested many pictures. Begin a new test from the page of your request.")
+    ),
     errors.DraftIncomplete: _Answer(
         409, "draft_incomplete", N_("Something is still missing before this request can be sent.")
     ),

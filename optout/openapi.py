@@ -111,7 +111,10 @@ _LANE = _one_of(
     "What makes it urgent. In the lane `abuse` the kind is `links`, and neither name, address nor country is required.",
 )
 _NUMBER = _text(says="The number of a case, as letters quote it; then only that case is shown.")
-_PROBLEM = _one_of(sorted({*wording.PHOTO_PROBLEMS, "crop", "face", "incomplete"}), "Why the last step did not work.")
+_PROBLEM = _one_of(
+    sorted({*wording.PHOTO_PROBLEMS, *wording.TEST_PROBLEMS, "crop", "face", "incomplete"}),
+    "Why the last step did not work.",
+)
 _REPEATED = _text(says="Numbers of the lines that repeated a link, as in `3.7`.")
 
 
@@ -153,6 +156,7 @@ _NO_DRAFT = (errors.RequestNotFound, errors.Unavailable)
 # Photos can be added to a sent request with its link, which may be revoked meanwhile.
 _NO_PHOTO_DRAFT = (*_NO_DRAFT, errors.LinkInvalid)
 _NO_CASE = (errors.RequestNotFound, errors.Unavailable)
+_NO_TEST = (errors.RequestNotFound, errors.LinkInvalid, errors.StateConflict, errors.Unavailable)
 _NO_LINK = (errors.LinkInvalid, errors.LinkExpired, errors.RequestNotFound, errors.Unavailable)
 _ANYBODY, _REVIEWERS, _CRAWLERS = Access.ANYBODY, Access.REVIEWERS, Access.CRAWLERS
 
@@ -302,6 +306,35 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST",
+        "/status/{token}/test",
+        "submit",
+        _ANYBODY,
+        "Begins to test pictures against one's own case",
+        moved="To the test, or back to the case when it excludes nothing by pictures.",
+        refuses=(errors.TooManyRequests, *_NO_LINK),
+    ),
+    Operation(
+        "GET",
+        "/test/{test}",
+        "submit",
+        _ANYBODY,
+        "Asks for a picture to test, with an upload ticket for it",
+        page="The question.",
+        query={"problem": _PROBLEM},
+        refuses=_NO_TEST,
+    ),
+    Operation(
+        "GET",
+        "/test/{test}/{ticket}",
+        "examine",
+        _ANYBODY,
+        "Tests an upload and discards it; S3 sends the browser here",
+        page="Whether the case catches the picture.",
+        moved="Back to the test, with what was not right.",
+        refuses=_NO_TEST,
+    ),
+    Operation(
+        "POST",
         "/status/{token}/letter",
         "submit",
         _ANYBODY,
@@ -372,6 +405,14 @@ OPERATIONS: tuple[Operation, ...] = (
         "Organisations that help, by country",
         page="Those of the country, and those of every country.",
         query={"country": {"$ref": "#/components/schemas/Country"}},
+    ),
+    Operation(
+        "GET",
+        "/accessibility",
+        "submit",
+        _ANYBODY,
+        "How usable the site is for everybody, and whom to tell where it is not",
+        page="The statement.",
     ),
     Operation(
         "GET",
@@ -565,6 +606,7 @@ OPERATIONS: tuple[Operation, ...] = (
 _PATH_PARAMETERS: dict[str, Schema] = {
     "draft": _text(says="The secret id of a draft, from the address that its form led to.") | {"minLength": 1},
     "ticket": _text(says="The ticket of one upload.") | {"minLength": 1},
+    "test": _text(says="The secret id of a test, from the address that its form led to.") | {"minLength": 1},
     "token": _text(says="The signed link of a letter.") | {"minLength": 1},
     "id": _text(says="The id of a case, as the console's queue shows it.") | {"minLength": 1},
     "sha256": _text(says="The candidate's SHA-256, in lower-case hex.") | {"minLength": 1},

@@ -431,6 +431,11 @@ class OptOutRequest:
         is_open = self.status is Status.PENDING or (self.status is Status.ACCEPTED and self.revocation is None)
         return is_open and self.kind is not Kind.LINKS and self.room > 0
 
+    @property
+    def tests_pictures(self) -> bool:
+        """Whether its requester may test what it catches: it is in force or open, and about pictures."""
+        return self.status in {Status.PENDING, Status.ACCEPTED} and self.kind is not Kind.LINKS
+
     verified_at: datetime | None = None
     hold: Hold | None = None
     unheld: Unheld | None = None

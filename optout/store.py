@@ -39,6 +39,7 @@ from optout.errors import (
     AlreadyConfirmed,
     AlreadyDecided,
     DecisionTooLarge,
+    EnoughTested,
     ExclusionNotFound,
     HeadContended,
     LetterNotSentAgain,
@@ -107,6 +108,8 @@ _FINE = 10_000
 
 MAX_UPLOAD_BYTES = 25_000_000
 UPLOAD_LIFETIME_S = 15 * 60
+# Pictures that can be tested before a new test is begun: each costs about a second of a processor.
+MAX_TESTED = 20
 VIEW_LIFETIME_S = 5 * 60
 
 # The log has one head, so decisions of the same instant queue up behind it: of those that saw the same head one gets
@@ -899,6 +902,54 @@ class Requests:
             ):
                 return after
         raise StateConflict
+
+    # ---- testing a picture
+
+    def begin_test(self, case: OptOutRequest, now: datetime) -> str:
+        """Let the requester test pictures against their own case; the id of the test, which ends after a day.
+
+        Raises `StateConflict` when the case excludes nothing by pictures, now or once it is accepted.
+        """
+        if not case.tests_pictures:
+            raise StateConflict
+        test_id = new_request_id()
+        item = {
+            "pk": f"test#{test_id}",
+            "sk": "test",
+            "case": case.id,
+            "link_version": case.link_version,
+            "left": MAX_TESTED,
+            "expires_at": int((now + deadlines.DRAFT_LIFETIME).timestamp()),
+        }
+        self._client.put_item(TableName=self._table, Item=to_attributes(item))
+        return test_id
+
+    def tested_case(self, test_id: str, now: datetime) -> OptOutRequest:
+        """The case that a test is about. Raises `RequestNotFound` when the test is over or its case gone,
+        `LinkInvalid` when the case's links were revoked since, `StateConflict` as `begin_test`."""
+        test = self._get(f"test#{test_id}", "test")
+        if test is None or test["expires_at"] <= now.timestamp():
+            raise RequestNotFound
+        case = self.get(test["case"], now)
+        if case.link_version != test["link_version"]:
+            raise LinkInvalid
+        if not case.tests_pictures:
+            raise StateConflict
+        return case
+
+    def count_tested(self, test_id: str) -> None:
+        """Count a picture that is going to be tested. Raises `EnoughTested` when there have been so many."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=to_attributes({"pk": f"test#{test_id}", "sk": "test"}),
+                UpdateExpression="ADD #left :less",
+                ConditionExpression="#left > :none",
+                ExpressionAttributeNames={"#left": "left"},
+                ExpressionAttributeValues=to_attributes({":less": -1, ":none": 0}),
+            )
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            raise EnoughTested from error
 
     def unused_copies(self, draft_id: str) -> list[tuple[str, str]]:
         """What a draft of added photos has kept under its case, and the case does not use: (case id, picture)."""
@@ -1912,15 +1963,15 @@ class Photos:
         """The bucket of this deployment."""
         return cls(settings.photos_bucket(), settings.aws("s3"))
 
-    def ticket(self, request_id: str, redirect_base: str, query: str = "") -> Upload:
-        """A ticket for one upload straight from the browser to S3: one key, 1 byte to 25 MB, 15 minutes. The browser
-        comes back with `query`, to which S3 adds its own.
+    def ticket(self, request_id: str, pages: str, query: str = "") -> Upload:
+        """A ticket for one upload straight from the browser to S3: one key, 1 byte to 25 MB, 15 minutes. The browser is
+        then sent to the page of this ticket below the address `pages`, with `query`, to which S3 adds its own.
 
         The type is fixed to application/octet-stream: a form without JavaScript cannot name the file's own, and nothing
         that strangers upload should ever be shown by a browser. What it is, is decided by decoding it.
         """
         ticket = new_ticket()
-        redirect = f"{redirect_base}/opt-out/{request_id}/photos/{ticket}" + (f"?{query}" if query else "")
+        redirect = f"{pages}/{ticket}" + (f"?{query}" if query else "")
         fixed = {"Content-Type": "application/octet-stream", "success_action_redirect": redirect}
         post = self._client.generate_presigned_post(
             self._bucket,

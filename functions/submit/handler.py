@@ -39,6 +39,7 @@ def _query() -> dict[str, str]:
 app.get("/")(site.start_page)
 app.get("/privacy")(site.privacy_page)
 app.get("/help")(site.help_page)
+app.get("/accessibility")(site.accessibility_page)
 app.get("/static/<name>")(site.static_file)
 
 
@@ -124,6 +125,17 @@ def status(token: str) -> Response[Any]:
 def add_photos(token: str) -> Response[Any]:
     limits.take(Action.DRAFT, source(app), _now())
     return _site().add_photos(token, _now())
+
+
+@app.post("/status/<token>/test")
+def begin_test(token: str) -> Response[Any]:
+    limits.take(Action.TEST, source(app), _now())
+    return _site().begin_test(token, _now())
+
+
+@app.get("/test/<test>")
+def test_page(test: str) -> Response[Any]:
+    return _site().test_page(secret_id(test), _query(), _now())
 
 
 @app.post("/status/<token>/letter")

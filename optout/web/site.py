@@ -135,7 +135,8 @@ class Site:
         upload = None
         if room > 0:
             limits.take(Action.UPLOAD, source, now)
-            upload = self.photos.ticket(draft.id, settings.site_url(), languages.wish())
+            pages = f"{settings.site_url()}/opt-out/{draft.id}/photos"
+            upload = self.photos.ticket(draft.id, pages, languages.wish())
         problem = query.get("problem", "")
         summary = [("upload", wording.PHOTO_PROBLEMS[problem])] if problem in wording.PHOTO_PROBLEMS else []
         if problem in {"face", "crop"}:
@@ -339,6 +340,7 @@ class Site:
             ],
             can_withdraw=(Step.WITHDRAW, request.status) in TRANSITIONS,
             can_add=request.takes_photos,
+            can_test=request.tests_pictures,
             provisional=settings.provisional(),
             held=held(request),
             can_send_again=request.may_send_again(now),
@@ -351,6 +353,32 @@ class Site:
         except StateConflict:
             return http.see_other(f"/status/{token}")
         return http.see_other(f"/opt-out/{draft.id}/photos")
+
+    def begin_test(self, token: str, now: datetime) -> Response[Any]:
+        """Begin to test pictures against the case that a mailed link belongs to."""
+        try:
+            test = self.requests.begin_test(self._linked(token, now), now)
+        except StateConflict:
+            return http.see_other(f"/status/{token}")
+        return http.see_other(f"/test/{test}")
+
+    def test_page(self, test_id: str, query: Mapping[str, str], now: datetime) -> Response[Any]:
+        """Ask for a picture to test. `functions/examine` answers."""
+        case = self.requests.tested_case(test_id, now)
+        upload = self.photos.ticket(test_id, f"{settings.site_url()}/test/{test_id}", languages.wish())
+        problem = query.get("problem", "")
+        problems = {**wording.PHOTO_PROBLEMS, **wording.TEST_PROBLEMS}
+        return http.page(
+            "test.html",
+            policy=http.content_security_policy([http.origin(upload.url)]),
+            kind=case.kind.value,
+            number=case.number,
+            test=test_id,
+            upload=upload,
+            status_token=links.status_token(case, settings.link_secret()),
+            problems=problems,
+            summary=[("upload", problems[problem])] if problem in problems else [],
+        )
 
     def withdraw_page(self, token: str, now: datetime) -> Response[Any]:
         """Ask before withdrawing; say so when it has been done."""
@@ -442,6 +470,11 @@ def privacy_page() -> Response[Any]:
 def help_page() -> Response[Any]:
     """Whom to write to, and answers to what people ask."""
     return http.page("help.html", heic=_(wording.HEIC_ADVICE), appeal_days=deadlines.APPEAL_WINDOW.days)
+
+
+def accessibility_page() -> Response[Any]:
+    """How usable the site is for everybody, and whom to tell where it is not."""
+    return http.page("accessibility.html")
 
 
 # htmx is not in the repository; set-up puts it there, and without it only the console is less comfortable.

@@ -254,6 +254,18 @@ PHOTO_PROBLEMS = Sentences(
     }
 )
 
+# Besides those, when a picture is only tested.
+TEST_PROBLEMS = Sentences(
+    {
+        "faces_off": N_("We cannot look for faces just now. Please try again later."),
+        "nothing_left": N_(
+            "The photos of this request have been deleted, so there is nothing to compare with. The request itself "
+            "goes on as it is."
+        ),
+        "enough_tested": N_("You have tested many pictures. Begin a new test from the page of your request."),
+    }
+)
+
 # What is wrong with a face that was found (`FaceProblem` of optout.fingerprint.faces), and how to do better.
 FACE_PROBLEMS = Sentences(
     {

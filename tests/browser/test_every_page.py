@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Browser, Page
 
+from local.carriers import AXE
 from local.embedded_aws import EmbeddedAws
 from tests.browser.visitor import Visitor
 from tests.browser.walk import public_pages
 
 SIZES = ((1280, 800), (360, 740))
+# Of page, style sheet, icon and scripts, as they are sent: a second on a slow mobile network (400 kbit/s).
+FIRST_VIEW_BYTES = 60_000
+# WCAG 2.2 AA, and what axe holds for good practice.
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A page as it was met: how wide its content is at each width of the window, and where the first Tab and an Enter
-    lead; None on a page that has put the focus on what has just happened."""
+    """A page as it was met: how far its content moved while it loaded, how wide it is at each width of the window and
+    what axe finds there, and where the first Tab and an Enter lead; None on a page that has put the focus on what has
+    just happened."""
 
     name: str
+    moved: float
     needed: dict[int, int]
+    violations: list[str]
     focus: tuple[str, str] | None
 
 
@@ -32,12 +41,15 @@ def seen(chromium: Browser, embedded_aws: EmbeddedAws, request: pytest.FixtureRe
         for name in public_pages(visitor, f"walk{request.param}@people.example".lower()):
             if name == "letter":  # the inbox is a tool of this machine, and no page of the site
                 continue
+            moved = shifted(visitor.page) if visitor.javascript else 0.0
             focus = skipping(visitor.page)
-            needed = {}
+            needed, found = {}, []
             for width, height in SIZES:
                 visitor.page.set_viewport_size({"width": width, "height": height})
                 needed[width] = int(visitor.page.evaluate("document.scrollingElement.scrollWidth"))
-            met.append(Seen(name, needed, focus))
+                # Where scripts are off, axe does not run either; but for what site.js adds, it is the same page.
+                found += violations(visitor.page) if visitor.javascript else []
+            met.append(Seen(name, moved, needed, found, focus))
         assert visitor.complaints == []
         # The forged link and the form without answers, both on purpose.
         assert visitor.refused == [404, 400]
@@ -48,9 +60,26 @@ def test_no_page_scrolls_sideways(seen: list[Seen]) -> None:
     assert [page.name for page in seen for width, needed in page.needed.items() if needed > width] == []
 
 
+def test_axe_finds_nothing_that_people_could_not_use(seen: list[Seen]) -> None:
+    assert {page.name: page.violations for page in seen if page.violations} == {}
+
+
+def test_nothing_moves_while_a_page_and_its_script_load(seen: list[Seen]) -> None:
+    assert {page.name: page.moved for page in seen if page.moved} == {}
+
+
+@pytest.mark.parametrize("path", ["/", "/opt-out?kind=face"])
+def test_the_first_view_is_light(visitor: Visitor, path: str) -> None:
+    weights: dict[str, int] = {}
+    visitor.page.on("response", lambda got: weights.update({got.url: len(got.body())}))
+    visitor.page.goto(path, wait_until="networkidle")
+    assert len(weights) >= 2, "the page and its style sheet"
+    assert sum(weights.values()) <= FIRST_VIEW_BYTES
+
+
 def test_the_skip_link_is_first_and_leads_to_the_content(seen: list[Seen]) -> None:
-    # Two name a mistake and two come back to the photo that has just been sent: the focus is there, behind the link.
-    elsewhere = {"form-errors", "photos-unreadable", "photos-two-faces", "photos-no-face"}
+    # Three name a mistake and two come back to the photo that has just been sent: the focus is there, behind the link.
+    elsewhere = {"form-errors", "photos-unreadable", "test-unreadable", "photos-two-faces", "photos-no-face"}
     assert {page.name for page in seen if not page.focus} <= elsewhere
     assert {page.focus for page in seen if page.focus} == {("Skip to main content", "main")}
 
@@ -63,6 +92,30 @@ def skipping(page: Page) -> tuple[str, str] | None:
     first = focused(page)
     page.keyboard.press("Enter")
     return first, focused(page)
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds on the page: the rule, and where it is broken."""
+    page.evaluate(AXE.read_text() + ";0")
+    found = page.evaluate(f"axe.run(document, {{runOnly: {json.dumps(RULES)}, resultTypes: ['violations']}})")
+    return [
+        f"{broken['id']}: {node['html'][:120]} ({node['failureSummary'][:200]})"
+        for broken in found["violations"]
+        for node in broken["nodes"]
+    ]
+
+
+def shifted(page: Page) -> float:
+    """Cumulative Layout Shift (web.dev/articles/cls) of what has loaded so far."""
+    moved: float = page.evaluate(
+        """() => new Promise((done) => {
+            new PerformanceObserver((seen) => done(seen.getEntries().reduce(
+                (sum, each) => sum + (each.hadRecentInput ? 0 : each.value), 0,
+            ))).observe({type: "layout-shift", buffered: true});
+            setTimeout(() => done(0), 100);
+        })"""
+    )
+    return moved
 
 
 def focused(page: Page) -> str:
@@ -87,8 +140,8 @@ def test_tab_reaches_the_form_in_the_order_it_is_read(visitor: Visitor) -> None:
     assert reached[0] == "Skip to main content"
     assert reached[3:5] == ["Back", "explanation"]
     in_form = [name for name in reached[4:] if name != "opt out single pictures"]
-    # Who is asked for is hidden until it is needed, which takes a script; radio buttons are one stop.
-    assert [name for name in in_form if name != "represented"] == [
+    # Who is asked for is hidden until it is needed; radio buttons are one stop.
+    assert in_form == [
         "explanation",
         "on_behalf_of",
         "first_name",
@@ -99,7 +152,6 @@ def test_tab_reaches_the_form_in_the_order_it_is_read(visitor: Visitor) -> None:
         "biometric_consent",
         "Continue",
     ]
-    assert ("represented" in in_form) is not visitor.javascript
 
 
 def test_the_whole_form_is_filled_in_and_sent_with_the_keyboard(visitor: Visitor) -> None:

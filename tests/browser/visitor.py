@@ -28,7 +28,7 @@ WITHIN_MS = 30_000
 NUMBER = re.compile(r"\b[2-9A-HJKMNP-TW-Z]{4}-[2-9A-HJKMNP-TW-Z]{4}\b")
 # The storage answers an upload with a redirect to this address, which a script may not follow to the end. The page goes
 # there itself; that the browser mentions the refused redirect cannot be switched off.
-_UPLOADED = re.compile(r"/opt-out/[\w-]+/photos/[\w-]+($|[?'])")
+_UPLOADED = re.compile(r"(/opt-out/[\w-]+/photos|/test/[\w-]+)/[\w-]+($|[?'])")
 # What Chromium and htmx write for every answer >= 400; those are counted in `refused`.
 _REFUSED = ("Failed to load resource: the server responded with a status of", "Response Status Error Code")
 

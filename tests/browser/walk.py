@@ -17,7 +17,7 @@ from tests.pictures import beside, picture
 def public_pages(visitor: Visitor, email: str) -> Iterator[str]:
     """Opens every page that a requester can come to, one after the other; the name of each while it is open."""
     page = visitor.page
-    for path, name in (("/", "start"), ("/help", "help"), ("/privacy", "privacy")):
+    for path, name in (("/", "start"), ("/help", "help"), ("/privacy", "privacy"), ("/accessibility", "accessibility")):
         page.goto(path)
         yield name
     page.goto("/status/forged.token.here")
@@ -65,6 +65,21 @@ def public_pages(visitor: Visitor, email: str) -> Iterator[str]:
     page.goto(status)
     expect(page.get_by_text("What it covers")).to_be_visible()
     yield "status-accepted"
+    page.get_by_role("button", name="Test a picture").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Test a picture")
+    yield "test"
+    visitor.upload(b"%PDF-1.7 not a picture")
+    yield "test-unreadable"
+    for photo, answer, name in (
+        ("obama.jpg", "Yes, your request catches this picture", "surely"),
+        ("biden.jpg", "No, your request does not catch this picture", "not"),
+        ("coffee.png", "We see no face that could be recognised", "no-face"),
+    ):
+        visitor.upload(picture(photo))
+        expect(page.get_by_role("heading", level=1)).to_have_text(answer)
+        yield f"tested-{name}"
+        page.get_by_role("link", name="Test another picture").last.click()
+    page.goto(status)
     page.get_by_role("link", name="Withdraw this request").click()
     expect(page.get_by_role("button", name="Withdraw my request")).to_be_visible()
     yield "withdraw"

@@ -180,7 +180,7 @@ def live(executioner: Executioner, clock: time_machine.Traveller) -> None:
 
     executioner.person(fill_in)
     case_id = drafts[-1]
-    upload = Photos.from_settings().ticket(case_id, settings.site_url())
+    upload = Photos.from_settings().ticket(case_id, f"{settings.site_url()}/opt-out/{case_id}/photos")
     boto3.client("s3").put_object(Bucket="photos", Key=upload.fields["key"], Body=photo)
     executioner.person(lambda: world.examine.get(f"/opt-out/{case_id}/photos/{upload.ticket}"))
     executioner.person(lambda: world.submit.post(f"/opt-out/{case_id}/confirm"))

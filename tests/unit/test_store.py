@@ -636,7 +636,7 @@ def test_a_moved_head_is_told_apart_from_a_decided_case(requests: Requests) -> N
 
 def test_an_upload_goes_to_one_key_of_one_size_and_a_type_no_browser_shows() -> None:
     with storage():
-        upload = Photos.from_settings().ticket("case", "https://optout.example.org")
+        upload = Photos.from_settings().ticket("case", "https://optout.example.org/opt-out/case/photos")
         assert upload.fields["key"] == f"raw/case/{upload.ticket}"
         assert upload.fields["Content-Type"] == "application/octet-stream"
         assert (

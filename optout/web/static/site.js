@@ -6,15 +6,6 @@ document.documentElement.classList.add("script");
 // A screen reader should start at what went wrong.
 document.querySelector("[data-focus]")?.focus();
 
-// Questions that only follow from another answer than this one.
-for (const part of document.querySelectorAll("[data-hidden-with]")) {
-  const answer = document.getElementById(part.dataset.hiddenWith);
-  const answers = [...document.getElementsByName(answer.name)];
-  const show = () => { part.hidden = answer.checked || !answers.some((other) => other.checked); };
-  for (const other of answers) other.addEventListener("change", show);
-  show();
-}
-
 const form = document.getElementById("upload-form");
 if (form) {
   const MAX_BYTES = 25_000_000;
