@@ -204,6 +204,7 @@ class Site:
         seen = seen_on(photo, self.photos.view_url(draft.home, photo.picture))
         if photo.proposed is not None:
             seen["part_url"] = self.photos.view_url(draft.home, photo.proposed.picture)
+            seen["part_shown"] = _fitted(photo.proposed.width, photo.proposed.height)
         return seen
 
     # ---- sending it
@@ -546,6 +547,17 @@ def repeated_links(query: Mapping[str, str]) -> str:
     return wording.repeated([int(part) for part in sent.split(".")])
 
 
+# Pixels of the photo page that a picture fills at most.
+_SHOWN_WIDTH, _SHOWN_HEIGHT = 640, 384
+
+
+def _fitted(width: int, height: int) -> tuple[int, int]:
+    """Width and height of a picture on the page, in its own proportions. Said before it has come, so that nothing moves
+    when it does."""
+    scale = min(1.0, _SHOWN_WIDTH / width, _SHOWN_HEIGHT / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def seen_on(photo: Photo, url: str) -> dict[str, Any]:
     """What the photo page draws: the picture, its faces in the picture's own pixels, and where their numbers go."""
     badge = max(10, round(max(photo.width, photo.height) / 32))
@@ -574,6 +586,7 @@ def seen_on(photo: Photo, url: str) -> dict[str, Any]:
         "url": url,
         "width": photo.width,
         "height": photo.height,
+        "shown": _fitted(photo.width, photo.height),
         "badge": badge,
         "faces": faces,
         "problem": wording.FACE_PROBLEMS.get(photo.face_problem or ""),
