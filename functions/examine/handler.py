@@ -81,7 +81,8 @@ def look_at_tested(test: str, ticket: str) -> Response[Any]:
     except tuple(_NOT_TESTED) as refused:
         return see_other(f"{here}?problem={_NOT_TESTED[type(refused)]}")
     metrics.add_metric("PicturesTested", MetricUnit.Count, 1)
-    return page("tested.html", test=test, kind=kind.value, caught=caught.value)
+    # The answer is gone with the picture; in another language there is the question again.
+    return page("tested.html", test=test, kind=kind.value, caught=caught.value, page_in_other_languages=here)
 
 
 def _by_script() -> bool:

@@ -6,14 +6,15 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from local.carriers import AXE
 from local.embedded_aws import EmbeddedAws
 from tests.browser.visitor import Visitor
 from tests.browser.walk import public_pages
 
-SIZES = ((1280, 800), (360, 740))
+# The narrower two are a desk's window at a zoom of 200 and of 400 % (WCAG 1.4.4 and 1.4.10).
+WIDTHS = (1280, 640, 360, 320)
 # Of page, style sheet, icon and scripts, as they are sent: a second on a slow mobile network (400 kbit/s).
 FIRST_VIEW_BYTES = 60_000
 # WCAG 2.2 AA, and what axe holds for good practice.
@@ -22,13 +23,14 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 
 @dataclass(frozen=True)
 class Seen:
-    """A page as it was met: how far its content moved while it loaded, how wide it is at each width of the window and
-    what axe finds there, and where the first Tab and an Enter lead; None on a page that has put the focus on what has
-    just happened."""
+    """A page as it was met: how far its content moved while it loaded; how wide it is at each width of the window, and
+    with letters twice as large; what axe finds on it, at a desk in English and on a phone in Arabic; and where the
+    first Tab and an Enter lead, None on a page that has put the focus on what has just happened."""
 
     name: str
     moved: float
     needed: dict[int, int]
+    enlarged: int
     violations: list[str]
     focus: tuple[str, str] | None
 
@@ -43,21 +45,23 @@ def seen(chromium: Browser, embedded_aws: EmbeddedAws, request: pytest.FixtureRe
                 continue
             moved = shifted(visitor.page) if visitor.javascript else 0.0
             focus = skipping(visitor.page)
-            needed, found = {}, []
-            for width, height in SIZES:
-                visitor.page.set_viewport_size({"width": width, "height": height})
-                needed[width] = int(visitor.page.evaluate("document.scrollingElement.scrollWidth"))
-                # Where scripts are off, axe does not run either; but for what site.js adds, it is the same page.
-                found += violations(visitor.page) if visitor.javascript else []
-            met.append(Seen(name, moved, needed, found, focus))
+            needed = {width: needed_at(visitor.page, width) for width in reversed(WIDTHS)}
+            enlarged = needed_at(visitor.page, WIDTHS[0], letters="200%")
+            # Where scripts are off, axe does not run either; but for what site.js adds, it is the same page.
+            found = violations(visitor.page) + violations_in_arabic(visitor, name) if visitor.javascript else []
+            met.append(Seen(name, moved, needed, enlarged, found, focus))
         assert visitor.complaints == []
-        # The forged link and the form without answers, both on purpose.
-        assert visitor.refused == [404, 400]
+        # The forged link and the form without answers, both on purpose, and with a script in Arabic too.
+        assert visitor.refused == ([404, 404, 400, 400] if visitor.javascript else [404, 400])
     return met
 
 
 def test_no_page_scrolls_sideways(seen: list[Seen]) -> None:
     assert [page.name for page in seen for width, needed in page.needed.items() if needed > width] == []
+
+
+def test_letters_twice_as_large_make_no_page_scroll_sideways(seen: list[Seen]) -> None:
+    assert [page.name for page in seen if page.enlarged > WIDTHS[0]] == []
 
 
 def test_axe_finds_nothing_that_people_could_not_use(seen: list[Seen]) -> None:
@@ -92,6 +96,31 @@ def skipping(page: Page) -> tuple[str, str] | None:
     first = focused(page)
     page.keyboard.press("Enter")
     return first, focused(page)
+
+
+def needed_at(page: Page, width: int, letters: str = "") -> int:
+    """How wide the content is in a window of this width."""
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate(f"document.documentElement.style.fontSize = '{letters}'")
+    needed = int(page.evaluate("document.scrollingElement.scrollWidth"))
+    page.evaluate("document.documentElement.style.fontSize = ''")
+    return needed
+
+
+def violations_in_arabic(visitor: Visitor, name: str) -> list[str]:
+    """What axe finds on the same page in Arabic, in a window of its own."""
+    address = visitor.page.locator("#languages a[lang=ar]").get_attribute("href")
+    twin = visitor.context.new_page()
+    twin.set_viewport_size({"width": 360, "height": 740})
+    twin.goto(address or "")
+    if name == "form-errors":  # an answer to a form, which no link leads to
+        twin.locator("main form [type=submit]").click()
+        expect(twin.get_by_role("alert")).to_be_visible()
+    assert twin.locator("html[lang=ar][dir=rtl]").count() == 1
+    found = violations(twin)
+    width = twin.evaluate("document.scrollingElement.scrollWidth")
+    twin.close()
+    return found + ([f"{width} pixels wide on a phone"] if width > 360 else [])
 
 
 def violations(page: Page) -> list[str]:
