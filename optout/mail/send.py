@@ -17,10 +17,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import idna
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_eval_context, select_autoescape
+from jinja2.nodes import EvalContext
+from markupsafe import Markup
 
 from optout import deadlines, languages, links, settings
 from optout.errors import AddressUnusable
+from optout.languages import LANGUAGES, N_, Sentences
+from optout.languages import gettext as _
 from optout.requests import OptOutRequest, Status, Step
 from optout.web import wording
 
@@ -28,10 +32,12 @@ if TYPE_CHECKING:
     from optout.store import DueLetter
 
 # What an acceptance that is no longer in force says instead of "in force", when its letter leaves late.
-_SINCE = {
-    Status.WITHDRAWN: "It is no longer in force: you have withdrawn your request since.",
-    Status.REVOKED: "It is no longer in force: it has been taken back since. Another letter tells you why.",
-}
+_SINCE = Sentences(
+    {
+        Status.WITHDRAWN: N_("It is no longer in force: you have withdrawn your request since."),
+        Status.REVOKED: N_("It is no longer in force: it has been taken back since. Another letter tells you why."),
+    }
+)
 _LONGEST_NAME = 40
 # What the form accepts, RFC 5321's dot-strings: no quotes, spaces or line breaks, so one address stays one address.
 _MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
@@ -39,12 +45,14 @@ _MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?:[A-Za-z0-9-]{1,
 
 @dataclass(frozen=True)
 class Message:
-    """A letter as it leaves: the same words as text and as HTML. `letter_id` stays the same if it is sent again."""
+    """A letter as it leaves: the same words as text and as HTML, in one language of `LANGUAGES`. `letter_id` stays the
+    same if it is sent again."""
 
     letter_id: str
     subject: str
     text: str
     html: str
+    language: str
 
 
 @cache
@@ -57,7 +65,28 @@ def _letters() -> Environment:
         lstrip_blocks=True,
     )
     languages.translate(letters)
+    letters.filters.update(apart=_apart, strong=_strong, mailto=_mailto)
     return letters
+
+
+@pass_eval_context
+def _apart(letter: EvalContext, words: str) -> str:
+    """What reads from left to right in every language, such as a case number, without a say in what is around it."""
+    if letter.autoescape:
+        return Markup("<bdi>{}</bdi>").format(words)
+    # U+2066 and U+2069, as in Unicode's UAX 9, section 2.7; only where they are needed, for not every mail program
+    # knows not to show them.
+    return f"\u2066{words}\u2069" if LANGUAGES[languages.spoken()].direction == "rtl" else words
+
+
+@pass_eval_context
+def _strong(letter: EvalContext, words: str) -> str:
+    return Markup("<strong>{}</strong>").format(words) if letter.autoescape else words
+
+
+@pass_eval_context
+def _mailto(letter: EvalContext, address: str) -> str:
+    return Markup('<a href="mailto:{}">{}</a>').format(address, _apart(letter, address))
 
 
 def overtaken(due: DueLetter) -> bool:
@@ -70,13 +99,16 @@ def overtaken(due: DueLetter) -> bool:
 
 
 def render(due: DueLetter, now: datetime, *, engine: str, support: str, status_url: str, verify_url: str) -> Message:
-    """The letter in words."""
-    request = due.request
-    values = {
-        "engine": engine,
-        "support": support,
-        "status_url": status_url,
-        "verify_url": verify_url,
+    """The letter in words, in its requester's language."""
+    with languages.speaking(due.request.language):
+        return _rendered(due, now, engine=engine, support=support, status_url=status_url, verify_url=verify_url)
+
+
+def _rendered(due: DueLetter, now: datetime, **values: Any) -> Message:
+    request, country = due.request, due.request.answers.country
+    values |= {
+        "language": request.language,
+        "direction": LANGUAGES[request.language].direction,
         "unverified": request.verified_at is None and request.status is Status.PENDING,
         "verify_days": deadlines.VERIFICATION_LINK.days,
         "greeting": _greeting(request.answers.first_name),
@@ -85,7 +117,7 @@ def render(due: DueLetter, now: datetime, *, engine: str, support: str, status_u
         "represented": request.answers.represented is not None,
         "photo_count": len(request.photos),
         "link_count": len(request.answers.links),
-        "appeal_by": wording.date(deadlines.appeal_until(request) or now + deadlines.APPEAL_WINDOW),
+        "appeal_by": wording.date(deadlines.appeal_until(request) or now + deadlines.APPEAL_WINDOW, country),
         "photos_kept_days": deadlines.WITHDRAWN_PHOTOS_KEPT.days,
         **_said(due),
     }
@@ -97,21 +129,21 @@ def render(due: DueLetter, now: datetime, *, engine: str, support: str, status_u
         subject=values["title"],
         text=_letters().get_template(f"{due.letter}/body.txt").render(values),
         html=_letters().get_template(f"{due.letter}/body.html").render(values),
+        language=request.language,
     )
 
 
 def _said(due: DueLetter) -> dict[str, Any]:
     """What only this kind of letter says."""
     request, decision, revocation = due.request, due.request.decision, due.request.revocation
+    country = request.answers.country
     said: dict[str, Any] = {}
     if request.confirmed_at is not None and request.due_at is not None:
-        said |= {
-            "received_on": wording.date(request.confirmed_at),
-            "due_on": wording.due_at(request.due_at, request.due_rule),
-        }
+        said["received_on"] = wording.date(request.confirmed_at, country)
+        said["due_on"] = wording.due_at(request.due_at, request.due_rule, country)
         said["due_why"] = wording.due_rule(request.due_rule) if request.due_rule else ""
     if request.withdrawn_at is not None:
-        said["withdrawn_at"] = wording.time(request.withdrawn_at)
+        said["withdrawn_at"] = wording.time(request.withdrawn_at, country)
         said["was_in_force"] = decision is not None
     if due.letter == "revoked" and revocation is not None:
         said |= {"reason": wording.reason(Step.REVOKE, revocation.reason), "text": revocation.text.strip()}
@@ -119,7 +151,7 @@ def _said(due: DueLetter) -> dict[str, Any]:
         said |= {
             "reason": wording.reason(decision.step, decision.reason),
             "text": decision.text.strip(),
-            "decided_at": wording.time(decision.at),
+            "decided_at": wording.time(decision.at, country),
             "appealed": decision.step is Step.ACCEPT_ON_APPEAL,
             "since": _SINCE.get(request.status),
         }
@@ -129,17 +161,19 @@ def _said(due: DueLetter) -> dict[str, Any]:
 def _greeting(first_name: str) -> str:
     name = first_name.strip()
     plain = all(unicodedata.category(letter)[0] in "LM" or letter in " '\u2019-" for letter in name)
-    return f"Hello {name}," if name and plain and len(name) <= _LONGEST_NAME else "Hello,"
+    return _("Hello %(name)s,") % {"name": name} if name and plain and len(name) <= _LONGEST_NAME else _("Hello,")
 
 
 def status_url(request: OptOutRequest) -> str:
-    """The address of the case's status page, signed."""
-    return f"{settings.site_url()}/status/{links.status_token(request, settings.link_secret())}"
+    """The address of the case's status page, signed, in its requester's language."""
+    token = links.status_token(request, settings.link_secret())
+    return f"{settings.site_url()}/status/{token}?lang={request.language}"
 
 
 def verify_url(request: OptOutRequest) -> str:
-    """The address of the page that verifies the requester's address, signed."""
-    return f"{settings.site_url()}/verify/{links.verification_token(request, settings.link_secret())}"
+    """The address of the page that verifies the requester's address, signed, in their language."""
+    token = links.verification_token(request, settings.link_secret())
+    return f"{settings.site_url()}/verify/{token}?lang={request.language}"
 
 
 def send(message: Message, to: str) -> str:
@@ -155,6 +189,7 @@ def send(message: Message, to: str) -> str:
     mail["X-Letter-Id"] = message.letter_id
     # RFC 3834: keeps out-of-office replies away from the support address.
     mail["Auto-Submitted"] = "auto-generated"
+    mail["Content-Language"] = message.language
     mail.set_content(message.text, cte="quoted-printable")
     mail.add_alternative(message.html, subtype="html", cte="quoted-printable")
     answer = settings.aws("sesv2").send_email(
@@ -169,7 +204,7 @@ def send(message: Message, to: str) -> str:
 
 def _mailbox(email: str) -> str:
     """The address as SES takes it: one mailbox, in ASCII. Raises `AddressUnusable`."""
-    local, _, domain = email.rpartition("@")
+    local, _at, domain = email.rpartition("@")
     try:
         # IDNA 2008, as the form reads it: Python's own codec takes ß for ss, which may be somebody else's domain.
         mailbox = f"{local}@{domain if domain.isascii() else idna.encode(domain.lower()).decode()}"

@@ -25,7 +25,7 @@ from tests.unit.mail.cases import ALL, ANSWERS, ASKED, NOW, TEXT, due_letter
 
 STATUS_URL = "https://optout.example.org/status/token"
 VERIFY_URL = "https://optout.example.org/verify/token"
-MESSAGE = Message("letter-1", "Subject", "Text", "<p>Text</p>")
+MESSAGE = Message("letter-1", "Subject", "Text", "<p>Text</p>", "pl")
 
 
 def written(due: DueLetter) -> Message:
@@ -70,7 +70,7 @@ def test_every_letter_says_what_it_must_in_text_and_in_html(
         must += [wording.reason(step, reason), *TEXT.splitlines(), "27 May 2027", "Another reviewer", "to a court"]
         must += ["out-of-court dispute settlement body", "It costs nothing"]
     if letter is Letter.ACCEPTED:
-        must += ["In force since 24 November 2026, 09:30 UTC", "Other websites", "A person made this decision"]
+        must += ["In force since 24 November 2026, 10:30 (Central European Standard Time)", "Other websites", "A person made this decision"]
     if letter is Letter.NEW_PHOTO:
         must += ["we need a new photo of your face", "Add a photo", "you can also withdraw"]
     if letter is Letter.REJECTED:
@@ -281,6 +281,8 @@ def test_no_address_reaches_a_second_mailbox_or_header(text: str) -> None:
 
 def test_the_link_of_a_letter_opens_its_case(ses: _Ses) -> None:
     request = due_letter(Kind.FACE, Letter.RECEIVED, Step.CONFIRM, None).request
-    site, _, token = status_url(request).partition("/status/")
+    site, _, rest = status_url(request).partition("/status/")
     assert site == "https://optout.example.org"
+    token, _, language = rest.partition("?lang=")
+    assert language == "en"
     assert links.read_status_token(token, settings.link_secret()) == (request.id, 1)
