@@ -70,7 +70,11 @@ def test_every_letter_says_what_it_must_in_text_and_in_html(
         must += [wording.reason(step, reason), *TEXT.splitlines(), "27 May 2027", "Another reviewer", "to a court"]
         must += ["out-of-court dispute settlement body", "It costs nothing"]
     if letter is Letter.ACCEPTED:
-        must += ["In force since 24 November 2026, 10:30 (Central European Standard Time)", "Other websites", "A person made this decision"]
+        must += [
+            "In force since 24 November 2026, 10:30 (Central European Standard Time)",
+            "Other websites",
+            "A person made this decision",
+        ]
     if letter is Letter.NEW_PHOTO:
         must += ["we need a new photo of your face", "Add a photo", "you can also withdraw"]
     if letter is Letter.REJECTED:
