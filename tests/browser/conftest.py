@@ -40,8 +40,9 @@ def open_browser(chromium: Browser, running: Running) -> Iterator[OpenBrowser]:
 
 @pytest.fixture(params=[True, False], ids=["script", "no-script"])
 def visitor(open_browser: OpenBrowser, request: pytest.FixtureRequest) -> Iterator[Visitor]:
-    """A requester's browser, once with JavaScript and once without. Every answer of 400 or more must be expected:
-    a test takes those it meant to see out of `refused`."""
-    visitor = open_browser(javascript=request.param)
+    """A requester's browser: once a phone with JavaScript, once a desk without. Every answer of 400 or more must be
+    expected: a test takes those it meant to see out of `refused`."""
+    width, height = (360, 740) if request.param else (1280, 800)
+    visitor = open_browser(javascript=request.param, width=width, height=height)
     yield visitor
     assert visitor.refused == []
