@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo reset redrive build deploy test lint types unit integration browser contracts fuzz load copies catalogues screenshots chromium
+.PHONY: help run demo reset redrive build deploy test lint types unit integration browser contracts fuzz load copies catalogues letters screenshots chromium
 
 PYTHON ?= python3
 # Every language of `optout.languages` but English, which the sentences are written in.
@@ -83,6 +83,9 @@ coldlist: .venv/test.stamp ## how long a new instance takes until it can answer,
 
 copies: .venv/test.stamp ## recall of edited copies, beside three peers: make copies FOLDER=... (a quarter of an hour)
 	$(BIN)/python -m bench.copies "$(FOLDER)"
+
+letters: .venv/test.stamp ## every letter in every language, into a folder and the local inbox: make letters FOLDER=... (build/letters)
+	$(BIN)/python -m tests.unit.mail.preview "$(or $(FOLDER),build/letters)"
 
 screenshots: .venv/test.stamp chromium ## a picture of every page in two widths: make screenshots FOLDER=... (build/screenshots)
 	$(BIN)/python -m tests.browser.screenshots "$(or $(FOLDER),build/screenshots)"

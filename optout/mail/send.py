@@ -176,11 +176,8 @@ def verify_url(request: OptOutRequest) -> str:
     return f"{settings.site_url()}/verify/{token}?lang={request.language}"
 
 
-def send(message: Message, to: str) -> str:
-    """Give the letter to SES; its message id. Raises `AddressUnusable`, and botocore's errors when SES did not take it.
-
-    botocore repeats a call whose answer got lost, so a letter can arrive twice; X-Letter-Id is then the same.
-    """
+def compose(message: Message, to: str) -> EmailMessage:
+    """The letter as a mail to this address. Raises `AddressUnusable`."""
     mail = EmailMessage()
     mail["From"] = formataddr((settings.engine_name(), settings.sender()))
     mail["To"] = _mailbox(to)
@@ -192,6 +189,15 @@ def send(message: Message, to: str) -> str:
     mail["Content-Language"] = message.language
     mail.set_content(message.text, cte="quoted-printable")
     mail.add_alternative(message.html, subtype="html", cte="quoted-printable")
+    return mail
+
+
+def send(message: Message, to: str) -> str:
+    """Give the letter to SES; its message id. Raises `AddressUnusable`, and botocore's errors when SES did not take it.
+
+    botocore repeats a call whose answer got lost, so a letter can arrive twice; X-Letter-Id is then the same.
+    """
+    mail = compose(message, to)
     answer = settings.aws("sesv2").send_email(
         FromEmailAddress=settings.sender(),
         Destination={"ToAddresses": [mail["To"]]},
