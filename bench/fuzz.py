@@ -356,6 +356,8 @@ PUBLIC_POSTS: dict[str, dict[str, str]] = {
     "/opt-out/{draft}/photos/{ticket}/crop": {"use": "cropped"},
     "/opt-out/{draft}/photos/{ticket}/remove": {},
     "/opt-out/{draft}/confirm": {},
+    "/status/{token}/appeal": {"appeal": "The face on the photo is mine."},
+    "/status/{token}/information": {"information": "It was taken in 2019."},
     "/status/{token}/letter": {},
     "/status/{token}/photos": {},
     "/status/{token}/test": {},
@@ -476,7 +478,8 @@ class PublicSite:
         self._tokens: dict[str, str] = {}
 
     def _renew(self) -> None:
-        from optout.requests import Kind
+        from optout.decisions import Decision
+        from optout.requests import Kind, Step
         from tests.unit.functions import cases
 
         now = datetime.now(UTC)
@@ -484,7 +487,10 @@ class PublicSite:
         draft = cases.draft(self._requests, now, Kind.FACE, seen)
         self._paths = {"draft": draft.id, "ticket": seen.ticket}
         case = cases.pending(self._requests, now)
+        refused = cases.pending(self._requests, now)
+        self._requests.decide(refused.id, Decision("d", Step.REJECT, "no_match", "not found", "anna"), None, now)
         self._tokens = {
+            "/status/{token}/appeal": cases.status_path(refused).removeprefix("/status/"),
             "status": cases.status_path(case).removeprefix("/status/"),
             "verify": cases.verify_path(case).removeprefix("/verify/"),
         }
@@ -496,7 +502,7 @@ class PublicSite:
         if number % self.RENEW_EVERY == 0 or not self._paths:
             self._renew()
         body, headers, encoded = mutated_body(seed, number, PUBLIC_POSTS[operation])
-        token = self._tokens.get(operation.split("/")[1])
+        token = self._tokens.get(operation, self._tokens.get(operation.split("/")[1]))
         given = event("POST", operation.format(**self._paths, token=token), None, headers)
         answer = self._api.send(given | {"body": body, "isBase64Encoded": encoded})
         if answer.status >= 500:

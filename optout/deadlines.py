@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from optout.requests import Kind, OptOutRequest, Status
+from optout.requests import OPEN, Kind, OptOutRequest, Status
 
 
 def _at_least(variable: str, least: int) -> int:
@@ -60,16 +60,23 @@ LIST_LOG_KEPT = timedelta(days=7)
 LIST_SEGMENTS_KEPT = timedelta(days=1)
 
 
+# The rule of a date that was put off; the letter about it said why.
+EXTENDED = "extended"
+
+
 @dataclass(frozen=True)
 class Due:
-    """A date by which a case must be decided, and the rule that set it (a name in `deadlines.toml`)."""
+    """A date by which a case must be decided, and the rule that set it (a name in `deadlines.toml`, or `EXTENDED`)."""
 
     at: datetime
     rule: str
 
 
 def appeal_until(request: OptOutRequest) -> datetime | None:
-    """Until when the decision against the requester that stands can be appealed; None when none stands."""
+    """Until when the decision against the requester that stands can be appealed; None when none stands, or an appeal
+    was decided already: after that the ways are outside (DSA Art 21, authority, court)."""
+    if request.upheld is not None:
+        return None
     if request.status is Status.REVOKED and request.revocation:
         return (request.revocation.confirmed_at or request.revocation.at) + APPEAL_WINDOW
     if request.status is Status.REJECTED and request.decision:
@@ -95,11 +102,42 @@ def _after(start: datetime, rule: dict[str, Any]) -> datetime:
     return start + timedelta(days=rule.get("days", 0), hours=rule.get("hours", 0))
 
 
+def _legal(country: str) -> dict[str, Any]:
+    """The rule of the law for requests from a country; without one, what we promise everybody."""
+    rules: list[dict[str, Any]] = _table()["regimes"]
+    return next((rule for rule in rules if country in rule["countries"]), _table()["default"])
+
+
 def due(kind: Kind, country: str, received_at: datetime, *, urgent: bool = False) -> Due:
     """The date by which a request of this kind from this country must be decided: the law's or ours, the earlier.
 
     `urgent` is what is said of its lane (`Lane.urgent`)."""
-    table = _table()
-    legal = next((row for row in table["regimes"] if country in row["countries"]), table["default"])
-    rules = (table["promises"]["urgent" if urgent else kind.value], legal)
+    rules = (_table()["promises"]["urgent" if urgent else kind.value], _legal(country))
     return min((Due(_after(received_at, rule), rule["name"]) for rule in rules), key=lambda found: found.at)
+
+
+def appeal_due(received_at: datetime) -> Due:
+    """The date by which an appeal must be decided."""
+    rule = _table()["appeal"]
+    return Due(_after(received_at, rule), rule["name"])
+
+
+def latest_extension(request: OptOutRequest, now: datetime) -> datetime | None:
+    """The latest date that the decision about an open case may be put off to; None when it may not be put off.
+
+    Our own promise may be put off to the law's date, and the law's date by what the law allows on top; once, and only
+    before the date has come.
+    """
+    if request.status not in OPEN or request.extension is not None:
+        return None
+    if request.confirmed_at is None or request.due_at is None or now >= request.due_at:
+        return None
+    if any(rule.get("fixed") and rule["name"] == request.due_rule for rule in _table()["promises"].values()):
+        return None
+    legal = _legal(request.answers.country)
+    at = _after(request.confirmed_at, legal)
+    if request.due_rule == legal["name"]:
+        if "extension" not in legal:
+            return None
+        at = _after(at, legal["extension"])
+    return at if at > request.due_at else None

@@ -50,6 +50,21 @@ class RejectReason(StrEnum):
     OTHER = "other"
 
 
+class UpholdReason(StrEnum):
+    """Why a decision stands after an appeal."""
+
+    FACTS_STAND = "facts_stand"
+    RULES_APPLY = "rules_apply"
+    OTHER = "other"
+
+
+class ExtendReason(StrEnum):
+    """Why a decision needs more time. The law knows these two only: GDPR Art 12(3), CCPA regulations s.7021(b)."""
+
+    COMPLEX = "complex"
+    MANY_REQUESTS = "many_requests"
+
+
 class RevokeReason(StrEnum):
     """Why an acceptance is taken back."""
 
@@ -64,10 +79,12 @@ REASONS: dict[Step, type[StrEnum]] = {
     Step.ACCEPT_ON_APPEAL: AcceptReason,
     Step.REJECT: RejectReason,
     Step.REVOKE: RevokeReason,
+    Step.UPHOLD: UpholdReason,
+    Step.EXTEND: ExtendReason,
 }
 
 # An acceptance explains itself by its reason; whatever takes something from a person must be put in words.
-_NEEDS_TEXT = {Step.REJECT, Step.REVOKE}
+_NEEDS_TEXT = {Step.REJECT, Step.REVOKE, Step.UPHOLD, Step.EXTEND}
 
 
 @dataclass(frozen=True)

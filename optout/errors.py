@@ -16,6 +16,9 @@
     │   ├── AlreadyDecided     another decision stands; says which, by whom and when
     │   ├── TooManyPhotos      a case holds at most five
     │   ├── EnoughTested       a test takes so many pictures; another can be begun
+    │   ├── TooManyMessages    a requester has added as many texts to a case as it takes
+    │   ├── NoExtension        the date can no longer be put off, or the law does not let us
+    │   ├── AppealClosed       the time for an appeal is over, or one was decided before
     │   ├── DraftIncomplete    answers or photos are missing; `.missing` names them
     │   ├── LetterNotSentAgain the first letter was sent again just now or often enough, or is of no use any more
     │   └── SameReviewer       the second look must be another reviewer's
@@ -122,6 +125,18 @@ class TooManyPhotos(StateConflict):
 
 class EnoughTested(StateConflict):
     """So many pictures were tested; a new test can be begun from the status page."""
+
+
+class TooManyMessages(StateConflict):
+    """Its requester has added as many texts to a case as it takes."""
+
+
+class NoExtension(StateConflict):
+    """The date of a case cannot be put off: it has come, it was put off before, or the law does not let us."""
+
+
+class AppealClosed(StateConflict):
+    """The time for an appeal is over, or an appeal against this decision was decided before."""
 
 
 class DraftIncomplete(StateConflict):

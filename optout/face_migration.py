@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from optout.errors import FacesOff, PhotoNotFound, PhotoUnreadable
 from optout.examination import look_at
-from optout.requests import Kind, OptOutRequest, Photo, SeenFace, Status
+from optout.requests import OPEN, Kind, OptOutRequest, Photo, SeenFace, Status
 from optout.store import CASE_ROUNDS, Photos, Requests
 
 # Two detectors frame one face a little differently, and faces of two people beside each other hardly overlap.
@@ -45,7 +45,7 @@ class Migrated:
 
 def need(case: OptOutRequest, photos: Sequence[Photo], model: str) -> Need:
     """What one case needs when lookups compare faces of `model`. `photos` are those that are still kept."""
-    if case.kind is not Kind.FACE or case.status not in {Status.PENDING, Status.ACCEPTED}:
+    if case.kind is not Kind.FACE or case.status not in OPEN | {Status.ACCEPTED}:
         return Need.NOTHING
     used = [photo for photo in photos if photo.own_face is not None]
     if any(photo.face_model != model for photo in used):
@@ -58,7 +58,7 @@ def needs(requests: Requests, model: str) -> Iterator[tuple[OptOutRequest, Need]
     """Every face case that is open or in force with what it needs. Looks at the whole table: for an operator, not for a
     page."""
     for case in requests.face_cases():
-        if case.status in {Status.PENDING, Status.ACCEPTED}:
+        if case.status in OPEN | {Status.ACCEPTED}:
             yield case, need(case, requests.photos(case.id), model)
 
 

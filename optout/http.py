@@ -116,6 +116,11 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
     errors.EnoughTested: _Answer(
         409, "enough_tested", N_("You have tested many pictures. Begin a new test from the page of your request.")
     ),
+    errors.TooManyMessages: _Answer(
+        409, "too_many_messages", "You have added as much text to this request as it takes. Answer our letter instead."
+    ),
+    errors.NoExtension: _Answer(409, "no_extension", "The date of this case cannot be put off."),
+    errors.AppealClosed: _Answer(409, "appeal_closed", "This decision can no longer be appealed against here."),
     errors.DraftIncomplete: _Answer(
         409, "draft_incomplete", N_("Something is still missing before this request can be sent.")
     ),

@@ -36,7 +36,7 @@ from optout.exclusions.log import (
     to_attributes,
 )
 from optout.exclusions.snapshot import Manifest, Snapshots
-from optout.requests import OptOutRequest, Status
+from optout.requests import OPEN, OptOutRequest, Status
 from optout.store import Requests
 
 _HEAD = {"pk": "head", "seq": 0}
@@ -248,7 +248,7 @@ def reconcile(requests: Requests, log: ExclusionLog, client: Any, now: datetime,
             _compare(case, requests, listed, differences)
         elif case.status in {Status.WITHDRAWN, Status.REVOKED}:
             differences.left_over += [Remove(one) for one in case.exclusions if one in listed]
-        elif case.status is Status.PENDING and case.hold is not None:
+        elif case.status in OPEN and case.hold is not None:
             held |= set(case.hold.exclusions)
             _compare_held(case, requests, listed, differences)
     # What holds back without an open case would do so for ever: no decision would end it.

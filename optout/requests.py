@@ -22,6 +22,9 @@ MAX_EXPLANATION = 5_000
 # mostly arrive within seconds, and mail servers that greylist let them in within ten minutes.
 MAX_SENT_AGAIN = 3
 SEND_AGAIN_PAUSE = timedelta(minutes=10)
+# Texts that a requester adds to a case after it was sent. Each may have 5,000 characters, 20 kB: the history of a case
+# stays one page of DynamoDB, 1 MB, and nobody has to read a book.
+MAX_MESSAGES = 20
 
 # Letters and digits that survive being read out on a phone: no 0/O, 1/I/L, U/V.
 _NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTWXYZ"
@@ -78,15 +81,22 @@ class Status(StrEnum):
 
     DRAFT = "draft"
     PENDING = "pending"
+    WAITING = "waiting_for_requester"
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
     REVOKED = "revoked"
 
 
+# Nobody has decided yet: the requester waits for us, or we wait for the requester's answer.
+OPEN = frozenset({Status.PENDING, Status.WAITING})
+# Decided against the requester, who may appeal.
+DECIDED_AGAINST = frozenset({Status.REJECTED, Status.REVOKED})
+
+
 class Actor(StrEnum):
     """Who may take a step. `OTHER_REVIEWER` is one who did not take the step before it; `OPERATOR` runs the service and
-    takes none of the steps that change a status."""
+    takes none of the steps of the table."""
 
     REQUESTER = "requester"
     REVIEWER = "reviewer"
@@ -111,57 +121,110 @@ class Letter(StrEnum):
     WITHDRAWN = "withdrawn"
     REVOKED = "revoked"
     NEW_PHOTO = "new_photo"
+    QUESTION = "question"
+    EXTENDED = "extended"
+    APPEAL_RECEIVED = "appeal_received"
+    UPHELD = "upheld"
 
 
 class Step(StrEnum):
-    """The steps that change a case's status."""
+    """The steps in a case's life. Some leave its status: a date is extended, an appeal is made, a decision upheld."""
 
     CONFIRM = "confirm"
+    ASK = "ask"
+    INFORM = "inform"
+    EXTEND = "extend"
     ACCEPT = "accept"
     REJECT = "reject"
+    APPEAL = "appeal"
     ACCEPT_ON_APPEAL = "accept_on_appeal"
+    UPHOLD = "uphold"
     WITHDRAW = "withdraw"
     REVOKE = "revoke"
 
 
 @dataclass(frozen=True)
 class Transition:
-    """One row of the transition table: from, to, by whom, and what it brings about."""
+    """One row of the transition table: from, to, by whom, and what it brings about. Without `letter` it brings none."""
 
     source: Status
     target: Status
     actor: Actor
     effect: ListEffect
-    letter: Letter
+    letter: Letter | None
 
 
+def _rows(
+    step: Step, actor: Actor, letter: Letter | None, *moves: tuple[Status, Status, ListEffect]
+) -> dict[tuple[Step, Status], Transition]:
+    return {(step, source): Transition(source, target, actor, effect, letter) for source, target, effect in moves}
+
+
+_NONE, _ADD, _REMOVE = ListEffect.NONE, ListEffect.ADD, ListEffect.REMOVE
 TRANSITIONS: dict[tuple[Step, Status], Transition] = {
-    (step, row.source): row
-    for step, row in (
-        (Step.CONFIRM, Transition(Status.DRAFT, Status.PENDING, Actor.REQUESTER, ListEffect.NONE, Letter.RECEIVED)),
-        (Step.ACCEPT, Transition(Status.PENDING, Status.ACCEPTED, Actor.REVIEWER, ListEffect.ADD, Letter.ACCEPTED)),
-        (Step.REJECT, Transition(Status.PENDING, Status.REJECTED, Actor.REVIEWER, ListEffect.NONE, Letter.REJECTED)),
-        (
-            Step.ACCEPT_ON_APPEAL,
-            Transition(Status.REJECTED, Status.ACCEPTED, Actor.OTHER_REVIEWER, ListEffect.ADD, Letter.ACCEPTED),
-        ),
-        (
-            Step.ACCEPT_ON_APPEAL,
-            Transition(Status.REVOKED, Status.ACCEPTED, Actor.OTHER_REVIEWER, ListEffect.ADD, Letter.ACCEPTED),
-        ),
-        (
-            Step.WITHDRAW,
-            Transition(Status.PENDING, Status.WITHDRAWN, Actor.REQUESTER, ListEffect.NONE, Letter.WITHDRAWN),
-        ),
-        (
-            Step.WITHDRAW,
-            Transition(Status.ACCEPTED, Status.WITHDRAWN, Actor.REQUESTER, ListEffect.REMOVE, Letter.WITHDRAWN),
-        ),
-        (
-            Step.REVOKE,
-            Transition(Status.ACCEPTED, Status.REVOKED, Actor.OTHER_REVIEWER, ListEffect.REMOVE, Letter.REVOKED),
-        ),
-    )
+    **_rows(Step.CONFIRM, Actor.REQUESTER, Letter.RECEIVED, (Status.DRAFT, Status.PENDING, _NONE)),
+    **_rows(Step.ASK, Actor.REVIEWER, Letter.QUESTION, (Status.PENDING, Status.WAITING, _NONE)),
+    **_rows(
+        Step.INFORM,
+        Actor.REQUESTER,
+        None,
+        (Status.PENDING, Status.PENDING, _NONE),
+        (Status.WAITING, Status.PENDING, _NONE),
+        # While an appeal is open.
+        (Status.REJECTED, Status.REJECTED, _NONE),
+        (Status.REVOKED, Status.REVOKED, _NONE),
+    ),
+    **_rows(
+        Step.EXTEND,
+        Actor.REVIEWER,
+        Letter.EXTENDED,
+        (Status.PENDING, Status.PENDING, _NONE),
+        (Status.WAITING, Status.WAITING, _NONE),
+    ),
+    **_rows(
+        Step.ACCEPT,
+        Actor.REVIEWER,
+        Letter.ACCEPTED,
+        (Status.PENDING, Status.ACCEPTED, _ADD),
+        (Status.WAITING, Status.ACCEPTED, _ADD),
+    ),
+    **_rows(
+        Step.REJECT,
+        Actor.REVIEWER,
+        Letter.REJECTED,
+        (Status.PENDING, Status.REJECTED, _NONE),
+        (Status.WAITING, Status.REJECTED, _NONE),
+    ),
+    **_rows(
+        Step.APPEAL,
+        Actor.REQUESTER,
+        Letter.APPEAL_RECEIVED,
+        (Status.REJECTED, Status.REJECTED, _NONE),
+        (Status.REVOKED, Status.REVOKED, _NONE),
+    ),
+    **_rows(
+        Step.ACCEPT_ON_APPEAL,
+        Actor.OTHER_REVIEWER,
+        Letter.ACCEPTED,
+        (Status.REJECTED, Status.ACCEPTED, _ADD),
+        (Status.REVOKED, Status.ACCEPTED, _ADD),
+    ),
+    **_rows(
+        Step.UPHOLD,
+        Actor.OTHER_REVIEWER,
+        Letter.UPHELD,
+        (Status.REJECTED, Status.REJECTED, _NONE),
+        (Status.REVOKED, Status.REVOKED, _NONE),
+    ),
+    **_rows(
+        Step.WITHDRAW,
+        Actor.REQUESTER,
+        Letter.WITHDRAWN,
+        (Status.PENDING, Status.WITHDRAWN, _NONE),
+        (Status.WAITING, Status.WITHDRAWN, _NONE),
+        (Status.ACCEPTED, Status.WITHDRAWN, _REMOVE),
+    ),
+    **_rows(Step.REVOKE, Actor.OTHER_REVIEWER, Letter.REVOKED, (Status.ACCEPTED, Status.REVOKED, _REMOVE)),
 }
 
 
@@ -294,6 +357,26 @@ class Revocation:
 
 
 @dataclass(frozen=True)
+class Question:
+    """What a reviewer asks the requester, whose answer the case waits for."""
+
+    text: str
+    reviewer: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Extension:
+    """The one time that a due date was put off: from which date, why, by whom and when. The case holds the new one."""
+
+    before: datetime
+    reason: str
+    text: str
+    reviewer: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Suspension:
     """One exclusion of a case that holds back instead of excluding: who pulled the brake, when, and the version of the
     exclusion list since which it is so."""
@@ -372,6 +455,10 @@ class OptOutRequest:
     which names the case in `adds_to`. `new_photo_asked_at`: its photos are gone and the face model has changed.
 
     `language` is the one that its letters are written in, a key of `optout.languages.LANGUAGES`.
+
+    `due_at` is the date of the decision that the requester waits for: of the first one, or, while an appeal is open
+    (since `appealed_at`), of the one about it. `upheld` says that an appeal did not change what was decided, which
+    stays in `decision` or `revocation`. `messages` counts the texts that the requester added.
     """
 
     id: str
@@ -428,23 +515,50 @@ class OptOutRequest:
     @property
     def takes_photos(self) -> bool:
         """Whether its requester may add photos to the case."""
-        is_open = self.status is Status.PENDING or (self.status is Status.ACCEPTED and self.revocation is None)
-        return is_open and self.kind is not Kind.LINKS and self.room > 0
+        in_force = self.status is Status.ACCEPTED and self.revocation is None
+        return (self.undecided or in_force) and self.kind is not Kind.LINKS and self.room > 0
 
     @property
     def tests_pictures(self) -> bool:
         """Whether its requester may test what it catches: it is in force or open, and about pictures."""
-        return self.status in {Status.PENDING, Status.ACCEPTED} and self.kind is not Kind.LINKS
+        return self.status in OPEN | {Status.ACCEPTED} and self.kind is not Kind.LINKS
 
     verified_at: datetime | None = None
     hold: Hold | None = None
     unheld: Unheld | None = None
     sent_again: tuple[datetime, ...] = ()
+    question: Question | None = None
+    messages: int = 0
+    extension: Extension | None = None
+    appealed_at: datetime | None = None
+    upheld: DecisionRecord | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether its requester waits for a decision: the first one, or the one about an appeal."""
+        return self.status in OPEN or self.appealed_at is not None
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether its requester may add another text."""
+        return self.undecided and self.messages < MAX_MESSAGES
+
+    @property
+    def decided_against_by(self) -> str | None:
+        """The reviewer against whose decision an appeal goes: who rejected, or who proposed to revoke."""
+        if self.revocation is not None:
+            return self.revocation.reviewer
+        return self.decision.reviewer if self.decision else None
+
+    def heard(self) -> OptOutRequest:
+        """The case once its requester has told or shown something: if it waited for that, it waits for us again."""
+        row = TRANSITIONS.get((Step.INFORM, self.status))
+        return replace(self, status=row.target, question=None) if row else self
 
     def may_send_again(self, now: datetime) -> bool:
         """Whether the letter with the verification link may be sent to the requester once more."""
         waited = not self.sent_again or now - self.sent_again[-1] >= SEND_AGAIN_PAUSE
-        open_and_unverified = self.status is Status.PENDING and self.verified_at is None and not self.anonymous
+        open_and_unverified = self.status in OPEN and self.verified_at is None and not self.anonymous
         return open_and_unverified and waited and len(self.sent_again) < MAX_SENT_AGAIN
 
     def suspension(self, exclusion_id: str) -> Suspension | None:
@@ -455,7 +569,8 @@ class OptOutRequest:
 @dataclass(frozen=True)
 class CaseEvent:
     """One line of a case's history. `actor` is `requester`, `mail`, the reviewer's user name, or `operator/<name>`.
-    `exclusion_id` names the exclusion, where it is about one only."""
+    `exclusion_id` names the exclusion, where it is about one only. `text` is what was said: a question, an answer, an
+    appeal."""
 
     version: int
     name: str
@@ -463,6 +578,7 @@ class CaseEvent:
     actor: str
     status: Status
     exclusion_id: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,14 @@ from optout.decisions import Decision, exclusions_for, require_reason
 from optout.errors import (
     AlreadyConfirmed,
     AlreadyDecided,
+    AppealClosed,
     DecisionTooLarge,
     EnoughTested,
     ExclusionNotFound,
     HeadContended,
     LetterNotSentAgain,
     LinkInvalid,
+    NoExtension,
     NothingToExclude,
     PhotoNotFound,
     RequestInvalid,
@@ -51,6 +53,7 @@ from optout.errors import (
     ReviewNotFound,
     SameReviewer,
     StateConflict,
+    TooManyMessages,
     TooManyPhotos,
 )
 from optout.exclusions.entry import Exclusion, State
@@ -69,12 +72,15 @@ from optout.exclusions.log import (
 )
 from optout.provisional import HELD_PER_DAY, refusal
 from optout.requests import (
+    DECIDED_AGAINST,
     MAX_PHOTOS,
+    OPEN,
     TRANSITIONS,
     Actor,
     Answers,
     CaseEvent,
     DecisionRecord,
+    Extension,
     Hold,
     Kind,
     Lane,
@@ -85,6 +91,7 @@ from optout.requests import (
     OptOutRequest,
     Photo,
     ProposedCrop,
+    Question,
     RelatedCase,
     Relation,
     Revocation,
@@ -145,6 +152,10 @@ def _iso(value: datetime) -> str:
 def _present(item: dict[str, Any]) -> dict[str, Any]:
     """Without the attributes that say nothing: DynamoDB keys of sparse indexes must be absent, not null."""
     return {name: value for name, value in item.items() if value is not None}
+
+
+def _decision(item: dict[str, Any]) -> DecisionRecord:
+    return DecisionRecord(**(item | {"step": Step(item["step"]), "at": datetime.fromisoformat(item["at"])}))
 
 
 def _decision_item(record: DecisionRecord) -> dict[str, Any]:
@@ -233,12 +244,32 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
         "new_photo_asked_at": _iso(request.new_photo_asked_at) if request.new_photo_asked_at else None,
         "language": request.language,
         "lane": request.lane.value if request.lane.urgent else None,
+        "question": {
+            "text": request.question.text,
+            "reviewer": request.question.reviewer,
+            "at": _iso(request.question.at),
+        }
+        if request.question
+        else None,
+        "messages": request.messages or None,
+        "extension": {
+            "before": _iso(request.extension.before),
+            "reason": request.extension.reason,
+            "text": request.extension.text,
+            "reviewer": request.extension.reviewer,
+            "at": _iso(request.extension.at),
+        }
+        if request.extension
+        else None,
+        "appealed_at": _iso(request.appealed_at) if request.appealed_at else None,
+        "upheld": _decision_item(request.upheld) if request.upheld else None,
     }
     if request.status is Status.DRAFT:
         item["expires_at"] = int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp())
     else:
         accepted = request.status is Status.ACCEPTED
         views = {
+            "appeal": request.appealed_at,
             "revocation": accepted and request.revocation,
             "suspended": accepted and request.suspensions,
             "added": accepted and request.added,
@@ -255,14 +286,17 @@ def _falls_due(request: OptOutRequest) -> dict[str, str]:
     if request.withdrawn_at:
         return {"sweep": "photos", "sweep_at": _iso(request.withdrawn_at + deadlines.WITHDRAWN_PHOTOS_KEPT)}
     last = _last_decided_at(request)
-    waiting = request.status is Status.ACCEPTED and request.added
+    waiting = request.undecided or (request.status is Status.ACCEPTED and request.added)
     if last is not None and not waiting:
         return {"sweep": "photos", "sweep_at": _iso(last + deadlines.APPEAL_WINDOW)}
     return {}
 
 
 def _last_decided_at(request: OptOutRequest) -> datetime | None:
-    """When reviewers last decided about the case: an acceptance, a rejection, the revocation after it, added photos."""
+    """When reviewers last decided about the case: an acceptance, a rejection, the revocation after it, an appeal, added
+    photos."""
+    if request.upheld is not None:
+        return request.upheld.at
     if request.revocation is not None and request.revocation.confirmed_at is not None:
         return request.revocation.confirmed_at
     if request.decision is None:
@@ -273,7 +307,7 @@ def _last_decided_at(request: OptOutRequest) -> datetime | None:
 def _case(item: dict[str, Any]) -> OptOutRequest:
     answers = item["answers"]
     decision, revocation, problem = item.get("decision"), item.get("revocation"), item.get("mail_problem")
-    hold = item.get("hold")
+    hold, question, extension = item.get("hold"), item.get("question"), item.get("extension")
     return OptOutRequest(
         id=item["id"],
         number=item["number"],
@@ -287,11 +321,7 @@ def _case(item: dict[str, Any]) -> OptOutRequest:
         confirmed_at=_time(item.get("confirmed_at")),
         due_at=_time(item.get("due_at")),
         due_rule=item.get("due_rule"),
-        decision=DecisionRecord(
-            **(decision | {"step": Step(decision["step"]), "at": datetime.fromisoformat(decision["at"])})
-        )
-        if decision
-        else None,
+        decision=_decision(decision) if decision else None,
         revocation=Revocation(
             **(
                 revocation
@@ -325,6 +355,21 @@ def _case(item: dict[str, Any]) -> OptOutRequest:
         lane=Lane(item.get("lane", Lane.ORDINARY)),
         sent_again=tuple(datetime.fromisoformat(at) for at in item.get("sent_again", ())),
         language=item.get("language", "en"),  # older cases have none
+        question=Question(question["text"], question["reviewer"], datetime.fromisoformat(question["at"]))
+        if question
+        else None,
+        messages=item.get("messages", 0),
+        extension=Extension(
+            datetime.fromisoformat(extension["before"]),
+            extension["reason"],
+            extension["text"],
+            extension["reviewer"],
+            datetime.fromisoformat(extension["at"]),
+        )
+        if extension
+        else None,
+        appealed_at=_time(item.get("appealed_at")),
+        upheld=_decision(item["upheld"]) if "upheld" in item else None,
     )
 
 
@@ -585,6 +630,7 @@ class Requests:
                 item["actor"],
                 Status(item["status"]),
                 item.get("exclusion_id"),
+                item.get("text"),
             )
             for prefix in ("event#", "view#")
             for item in self._items(request_id, prefix)
@@ -592,8 +638,9 @@ class Requests:
         return sorted(events, key=lambda event: (event.at, event.version))
 
     def queue(self, view: str, limit: int = 100) -> list[OptOutRequest]:
-        """The cases of one view by due date, the most urgent first: a status, `revocation` for proposed ones, or
-        `suspended` for accepted ones of which an exclusion holds back only, `added` for those with new photos.
+        """The cases of one view by due date, the most urgent first: a status, `appeal` for open appeals, `revocation`
+        for proposed ones, or `suspended` for accepted ones of which an exclusion holds back only, `added` for those
+        with new photos.
 
         `pending` begins with those of the urgent lanes: at most `limit` of these, then at most `limit` of the others.
         """
@@ -837,7 +884,7 @@ class Requests:
                     *keep,
                     number,
                     self._put_event(case, Step.CONFIRM, Actor.REQUESTER, now),
-                    *self._put_letter(case, row.letter, now),
+                    *self._put_letter_of(case, Step.CONFIRM, draft.status, now),
                 ]
             ):
                 return case
@@ -880,7 +927,7 @@ class Requests:
             if len(photos) > case.room:
                 raise TooManyPhotos
             after = replace(
-                case,
+                case.heard(),
                 version=case.version + 1,
                 photos=(*case.photos, *draft.photos),
                 added=(*case.added, *draft.photos),
@@ -1094,7 +1141,7 @@ class Requests:
             case = self.get(request_id, now)
             if case.status is Status.DRAFT:
                 raise RequestNotFound
-            if case.status is not Status.PENDING or case.verified_at is not None:
+            if case.status not in OPEN or case.verified_at is not None:
                 return case
             after = replace(case, version=case.version + 1, verified_at=now)
             after, holding = self._hold(after, now, provisional=provisional)
@@ -1216,55 +1263,168 @@ class Requests:
                 raise StateConflict
             row = TRANSITIONS[Step.WITHDRAW, case.status]
             after = replace(case, status=row.target, version=case.version + 1, withdrawn_at=now, revocation=None)
-            after = replace(after, suspensions=())
+            after = replace(after, suspensions=(), question=None)
             moved = self._move(case, after, Step.WITHDRAW, str(row.actor), row.effect, [], now)
             if moved is not None:
                 return moved
         raise HeadContended
 
     def decide(self, request_id: str, decision: Decision, seen_version: int | None, now: datetime) -> OptOutRequest:
-        """Accept or reject a case: state, history, letter and exclusion list change in one transaction, or nothing.
+        """Accept or reject a case, or decide its appeal: state, history, letter and exclusion list change in one
+        transaction, or nothing.
 
         `seen_version` is the version of the case that the reviewer looked at, if known. The same `decision_id` again
-        returns the case as it was first decided. Raises `AlreadyDecided` (the first decision stands), `StateConflict`
-        (the case has changed since it was looked at, a photo was added for example),
-        `NothingToExclude`, `SameReviewer` (an appeal is another reviewer's), `RequestInvalid` and `HeadContended`
-        (nothing was changed).
+        returns the case as it was first decided. Raises `AlreadyDecided` (the first decision stands, or no open appeal
+        is there to uphold it on), `StateConflict` (the case has changed since it was looked at, a photo was added for
+        example), `NothingToExclude`, `SameReviewer` (an appeal is another reviewer's), `RequestInvalid` and
+        `HeadContended` (nothing was changed).
         """
         require_reason(decision.step, decision.reason, decision.text)
         for _ in self._case_rounds():
             case = self.get(request_id, now)
             if case.status is Status.DRAFT:
                 raise RequestNotFound
-            if case.decision is not None and case.decision.decision_id == decision.decision_id:
+            if decision.decision_id in {made.decision_id for made in (case.decision, case.upheld) if made is not None}:
                 return case
             row = TRANSITIONS.get((decision.step, case.status))
-            if row is None:
+            if row is None or (decision.step is Step.UPHOLD and case.appealed_at is None):
                 raise _already(case)
             if seen_version not in {None, case.version}:
                 # Nobody has decided, but there is something in the case that this reviewer has not seen.
                 raise StateConflict
-            if row.actor is Actor.OTHER_REVIEWER and decision.reviewer == _decided_against(case):
+            if row.actor is Actor.OTHER_REVIEWER and decision.reviewer == case.decided_against_by:
                 raise SameReviewer
             adding = exclusions_for(case, self.photos(case.id)) if row.effect is ListEffect.ADD else []
+            made = DecisionRecord(
+                decision.decision_id, decision.step, decision.reason, decision.text, decision.reviewer, now
+            )
             after = replace(
                 case,
                 status=row.target,
                 version=case.version + 1,
-                decision=DecisionRecord(
-                    decision.decision_id, decision.step, decision.reason, decision.text, decision.reviewer, now
-                ),
-                revocation=None,
-                exclusions=tuple(exclusion.exclusion_id for exclusion in adding),
                 suspensions=(),
                 added=(),
                 new_photo_asked_at=None,
+                question=None,
+                appealed_at=None,
             )
+            if decision.step is Step.UPHOLD:
+                after = replace(after, upheld=made)
+            else:
+                ids = tuple(exclusion.exclusion_id for exclusion in adding)
+                after = replace(after, decision=made, upheld=None, revocation=None, exclusions=ids)
             changes: list[Change] = [Add(exclusion) for exclusion in adding]
             moved = self._move(case, after, decision.step, decision.reviewer, row.effect, changes, now)
             if moved is not None:
                 return moved
         raise HeadContended
+
+    # ---- questions, answers, dates and appeals
+
+    def ask(self, request_id: str, text: str, reviewer: str, seen_version: int, now: datetime) -> OptOutRequest:
+        """Ask the requester something, in a letter; the case waits for the answer, and its date stays as it is.
+
+        Raises `AlreadyDecided`, and `StateConflict` (the case has changed since it was looked at, or a question is
+        open).
+        """
+
+        def asked(case: OptOutRequest) -> OptOutRequest:
+            if case.status not in OPEN:
+                raise _already(case)
+            if case.version != seen_version:
+                raise StateConflict
+            return replace(case, question=Question(text, reviewer, now))
+
+        return self._say(request_id, Step.ASK, reviewer, text, now, asked)
+
+    def inform(self, request_id: str, text: str, now: datetime) -> OptOutRequest:
+        """Add what the requester has to say to a case that is not decided, or whose appeal is not; if it waited for an
+        answer, it waits for us again. Raises `TooManyMessages`, and `StateConflict` when there is nothing to decide."""
+
+        def informed(case: OptOutRequest) -> OptOutRequest:
+            last = self._get(_case_key(case.id), f"event#{case.version:06d}")
+            if last is not None and (last["name"], last.get("text")) == (Step.INFORM, text):
+                return case  # sent twice
+            if not case.undecided:
+                raise StateConflict
+            if not case.takes_messages:
+                raise TooManyMessages
+            return replace(case.heard(), messages=case.messages + 1)
+
+        return self._say(request_id, Step.INFORM, Actor.REQUESTER, text, now, informed)
+
+    def extend(self, request_id: str, extension: Extension, to: datetime, seen_version: int) -> OptOutRequest:
+        """Put off the date of an open case, once and before it has come, and tell the requester why.
+
+        Raises `AlreadyDecided`, `StateConflict` (it has changed since it was looked at), `NoExtension`, and
+        `RequestInvalid` for a date that is not after the present one or later than the law allows.
+        """
+        require_reason(Step.EXTEND, extension.reason, extension.text)
+        now = extension.at
+
+        def extended(case: OptOutRequest) -> OptOutRequest:
+            if case.status not in OPEN:
+                raise _already(case)
+            if case.version != seen_version:
+                raise StateConflict
+            latest = deadlines.latest_extension(case, now)
+            if latest is None or case.due_at is None:
+                raise NoExtension
+            if not case.due_at < to <= latest:
+                raise RequestInvalid({"until": "not_allowed"})
+            made = replace(extension, before=case.due_at)
+            return replace(case, due_at=to, due_rule=deadlines.EXTENDED, extension=made)
+
+        return self._say(request_id, Step.EXTEND, extension.reviewer, extension.text, now, extended)
+
+    def appeal(self, request_id: str, text: str, now: datetime) -> OptOutRequest:
+        """Appeal against the decision that stands against the requester. While an appeal is open, appealing again
+        changes nothing. Raises `AppealClosed` when the time is over or an appeal was decided before, and
+        `StateConflict` when nothing stands against the requester."""
+
+        def appealed(case: OptOutRequest) -> OptOutRequest:
+            if case.appealed_at is not None:
+                return case
+            if case.status not in DECIDED_AGAINST:
+                raise StateConflict
+            until = deadlines.appeal_until(case)
+            if until is None or now >= until:
+                raise AppealClosed
+            due = deadlines.appeal_due(now)
+            return replace(case, appealed_at=now, due_at=due.at, due_rule=due.rule)
+
+        return self._say(request_id, Step.APPEAL, Actor.REQUESTER, text, now, appealed)
+
+    def _say(
+        self,
+        request_id: str,
+        step: Step,
+        actor: str,
+        text: str,
+        now: datetime,
+        judged: Callable[[OptOutRequest], OptOutRequest],
+    ) -> OptOutRequest:
+        """A step that says something and leaves the exclusion list as it is. `judged` gives the case as it will be, or
+        the very case when there is nothing to write."""
+        for _ in self._rounds():
+            case = self.get(request_id, now)
+            if case.status is Status.DRAFT:
+                raise RequestNotFound
+            after = judged(case)
+            if after is case:
+                return case
+            row = TRANSITIONS.get((step, case.status))
+            if row is None:
+                raise StateConflict
+            after = replace(after, status=row.target, version=case.version + 1)
+            parts = [
+                self._put_case(after, case.version),
+                self._put_event(after, step, actor, now, text=text),
+                *self._put_letter_of(after, step, case.status, now),
+            ]
+            if self._write(parts):
+                return after
+        raise StateConflict
 
     def propose_revocation(
         self, request_id: str, revocation: Revocation, seen_version: int, now: datetime
@@ -1356,8 +1516,7 @@ class Requests:
             after = replace(case, version=case.version + 1, link_version=case.link_version + 1)
             parts = [self._put_case(after, case.version), self._put_event(after, "revoke_links", Actor.OPERATOR, now)]
             if letter:
-                newest = next(row.letter for row in TRANSITIONS.values() if row.target is case.status)
-                parts += self._put_letter(after, newest, now)
+                parts += self._put_letter(after, _newest_letter(case), now)
             if self._write(parts):
                 return after
         raise StateConflict
@@ -1558,11 +1717,10 @@ class Requests:
             if after.decision is not None and step in {Step.ACCEPT, Step.ACCEPT_ON_APPEAL}:
                 version = str(Version(head.epoch, head.seq + 1))
                 after = replace(after, decision=replace(after.decision, list_version=version))
-        letter = TRANSITIONS[step, case.status].letter
         parts = [
             self._put_case(after, case.version),
             self._put_event(after, step, actor, now),
-            *self._put_letter(after, letter, now),
+            *self._put_letter_of(after, step, case.status, now),
             *(self._put_pointer(after, change.exclusion.exclusion_id) for change in adding if isinstance(change, Add)),
             *(self._let_go(case, now) if case.hold is not None else ()),
             *log,
@@ -1584,7 +1742,13 @@ class Requests:
         return {"Put": {"TableName": self._table, "Item": to_attributes(item)}}
 
     def _put_event(
-        self, request: OptOutRequest, name: str, actor: str, now: datetime, exclusion_id: str | None = None
+        self,
+        request: OptOutRequest,
+        name: str,
+        actor: str,
+        now: datetime,
+        exclusion_id: str | None = None,
+        text: str | None = None,
     ) -> dict[str, Any]:
         return {
             "Put": {
@@ -1600,12 +1764,18 @@ class Requests:
                             "actor": str(actor),
                             "status": request.status.value,
                             "exclusion_id": exclusion_id,
+                            "text": text,
                         }
                     )
                 ),
                 "ConditionExpression": "attribute_not_exists(pk)",
             }
         }
+
+    def _put_letter_of(self, after: OptOutRequest, step: Step, source: Status, now: datetime) -> list[dict[str, Any]]:
+        """The letter that a step from this status brings, if it brings one."""
+        letter = TRANSITIONS[step, source].letter
+        return [] if letter is None else self._put_letter(after, letter, now)
 
     def _put_letter(self, request: OptOutRequest, letter: Letter, now: datetime) -> list[dict[str, Any]]:
         """The letter that is due; none where there is nobody to write to."""
@@ -1895,17 +2065,20 @@ class Requests:
 
 def _already(case: OptOutRequest) -> AlreadyDecided:
     """What to tell the reviewer who came second."""
-    decision = case.decision
+    decision = case.upheld or case.decision
     if case.status is Status.WITHDRAWN:
         return AlreadyDecided(case.status.value, None, case.withdrawn_at)
     return AlreadyDecided(case.status.value, decision.reviewer if decision else None, decision.at if decision else None)
 
 
-def _decided_against(case: OptOutRequest) -> str | None:
-    """The reviewer against whose decision an appeal goes: who rejected, or who proposed to revoke."""
-    if case.revocation is not None:
-        return case.revocation.reviewer
-    return case.decision.reviewer if case.decision else None
+def _newest_letter(case: OptOutRequest) -> Letter:
+    """The letter that says how the case stands."""
+    if case.appealed_at is not None:
+        return Letter.APPEAL_RECEIVED
+    if case.upheld is not None:
+        return Letter.UPHELD
+    came_by = (row for row in TRANSITIONS.values() if row.target is case.status and row.source is not case.status)
+    return next(row.letter for row in came_by if row.letter is not None)
 
 
 def _look_item(case: OptOutRequest, name: str, reviewer: str, now: datetime, **of: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reviewers: the queue, a case, the decision, revocations, possible copies, and what is on the list.
+"""Reviewers: the queue, a case, questions, decisions, appeals, revocations, possible copies, and what is on the list.
 
 The API's Cognito authorizer has verified the token of every route but the console's own static page; that the person
 is in the reviewers' group is checked here, because the authorizer lets every user of the pool through.
@@ -72,6 +72,16 @@ def decide(request_id: str) -> Response[str]:
     answer = console.decide(app, Requests.from_settings(), request_id, datetime.now(UTC))
     metrics.add_metric("Decisions", MetricUnit.Count, 1)
     return answer
+
+
+@app.post("/requests/<request_id>/question", middlewares=guarded)
+def ask(request_id: str) -> Response[str]:
+    return console.ask(app, Requests.from_settings(), request_id, datetime.now(UTC))
+
+
+@app.post("/requests/<request_id>/extension", middlewares=guarded)
+def extend(request_id: str) -> Response[str]:
+    return console.extend(app, Requests.from_settings(), request_id, datetime.now(UTC))
 
 
 @app.post("/requests/<request_id>/revocation", middlewares=guarded)

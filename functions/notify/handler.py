@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from optout import retention, reviews, settings
 from optout.mail import outbox, receipts
-from optout.requests import MailTrouble
+from optout.requests import MailTrouble, Status
 from optout.store import LETTER_GRACE, LetterKey, Photos, Requests
 
 logger = Logger()
@@ -127,7 +127,9 @@ def sweep_letters() -> dict[str, Any]:
     outbox.forward(late)
     metrics.add_metric("LettersLate", MetricUnit.Count, len(late))
     # Below zero when it is overdue.
-    first_due = min((case.due_at for case in requests.queue("pending", 1) if case.due_at), default=None)
+    # An appeal, or a case that waits for its requester's answer, has a date, too.
+    oldest = [case for view in (Status.PENDING, Status.WAITING, "appeal") for case in requests.queue(view, 1)]
+    first_due = min((case.due_at for case in oldest if case.due_at), default=None)
     if first_due is not None:
         minutes = (first_due - now).total_seconds() // 60
         metrics.add_metric("OldestUndecidedMinutesToDue", MetricUnit.Count, minutes)

@@ -1,4 +1,4 @@
-"""Public site: forms, upload tickets, check answers, status, withdraw."""
+"""Public site: forms, upload tickets, check answers, status, questions and answers, appeal, withdraw."""
 
 from __future__ import annotations
 
@@ -153,6 +153,26 @@ def ask_to_verify(token: str) -> Response[Any]:
 def verify(token: str) -> Response[Any]:
     limits.take(Action.VERIFY, source(app), _now())
     return _site().verify(token, _now())
+
+
+@app.get("/status/<token>/information")
+def ask_for_information(token: str) -> Response[Any]:
+    return _site().information_page(token, _now(), told=_query().get("told") == "yes")
+
+
+@app.post("/status/<token>/information")
+def inform(token: str) -> Response[Any]:
+    return _site().inform(token, form(app), _now())
+
+
+@app.get("/status/<token>/appeal")
+def ask_for_appeal(token: str) -> Response[Any]:
+    return _site().appeal_page(token, _now())
+
+
+@app.post("/status/<token>/appeal")
+def appeal(token: str) -> Response[Any]:
+    return _site().appeal(token, form(app), _now())
 
 
 @app.get("/status/<token>/withdraw")

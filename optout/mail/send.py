@@ -25,7 +25,7 @@ from optout import deadlines, languages, links, settings
 from optout.errors import AddressUnusable
 from optout.languages import LANGUAGES, N_, Sentences
 from optout.languages import gettext as _
-from optout.requests import OptOutRequest, Status, Step
+from optout.requests import OPEN, Letter, OptOutRequest, Status, Step
 from optout.web import wording
 
 if TYPE_CHECKING:
@@ -90,12 +90,20 @@ def _mailto(letter: EvalContext, address: str) -> str:
 
 
 def overtaken(due: DueLetter) -> bool:
-    """Whether a letter leaves so late that it would now be wrong: a refusal after its appeal was granted, or a wish
-    for a new photo that has come, or that nobody waits for any more."""
+    """Whether a letter leaves so late that it would now be wrong: a refusal after its appeal was decided, a question
+    that was answered, or a wish for a new photo that has come, or that nobody waits for any more."""
     request, decision = due.request, due.request.decision
-    if due.letter == "new_photo":
-        return request.new_photo_asked_at is None or bool(request.added) or not request.takes_photos
-    return due.letter == "rejected" and (decision is None or decision.step is not Step.REJECT)
+    rejected = decision is not None and decision.step is Step.REJECT
+    too_late = {
+        Letter.NEW_PHOTO: request.new_photo_asked_at is None or bool(request.added) or not request.takes_photos,
+        Letter.QUESTION: request.question is None,
+        Letter.EXTENDED: request.status not in OPEN,
+        Letter.APPEAL_RECEIVED: request.appealed_at is None,
+        Letter.UPHELD: request.upheld is None,
+        Letter.REJECTED: not rejected or request.upheld is not None,
+        Letter.REVOKED: request.revocation is None or request.upheld is not None,
+    }
+    return too_late.get(due.letter, False)
 
 
 def render(due: DueLetter, now: datetime, *, engine: str, support: str, status_url: str, verify_url: str) -> Message:
@@ -109,7 +117,10 @@ def _rendered(due: DueLetter, now: datetime, **values: Any) -> Message:
     values |= {
         "language": request.language,
         "direction": LANGUAGES[request.language].direction,
-        "unverified": request.verified_at is None and request.status is Status.PENDING,
+        "appeal_url": _page_url(values["status_url"], "appeal"),
+        "information_url": _page_url(values["status_url"], "information"),
+        "held": request.hold is not None,
+        "unverified": request.verified_at is None and request.status in OPEN,
         "verify_days": deadlines.VERIFICATION_LINK.days,
         "greeting": _greeting(request.answers.first_name),
         "number": request.number,
@@ -119,6 +130,8 @@ def _rendered(due: DueLetter, now: datetime, **values: Any) -> Message:
         "link_count": len(request.answers.links),
         "appeal_by": wording.date(deadlines.appeal_until(request) or now + deadlines.APPEAL_WINDOW, country),
         "photos_kept_days": deadlines.WITHDRAWN_PHOTOS_KEPT.days,
+        "case_years": deadlines.CASE_KEPT.days // 365,
+        "decided_on": "",
         **_said(due),
     }
     subject = _letters().get_template(f"{due.letter}/subject.txt").render(values)
@@ -145,17 +158,57 @@ def _said(due: DueLetter) -> dict[str, Any]:
     if request.withdrawn_at is not None:
         said["withdrawn_at"] = wording.time(request.withdrawn_at, country)
         said["was_in_force"] = decision is not None
-    if due.letter == "revoked" and revocation is not None:
+    if due.letter is Letter.QUESTION and request.question is not None:
+        said["question"] = request.question.text.strip()
+    elif due.letter is Letter.EXTENDED and request.extension is not None:
+        said |= {
+            "due_before": wording.date(request.extension.before, country),
+            "more_time": wording.reason(Step.EXTEND, request.extension.reason),
+            "text": request.extension.text.strip(),
+        }
+    elif due.letter in {Letter.APPEAL_RECEIVED, Letter.UPHELD}:
+        said |= _about_an_appeal(request)
+    elif due.letter is Letter.REVOKED and revocation is not None:
         said |= {"reason": wording.reason(Step.REVOKE, revocation.reason), "text": revocation.text.strip()}
     elif decision is not None:
         said |= {
             "reason": wording.reason(decision.step, decision.reason),
             "text": decision.text.strip(),
             "decided_at": wording.time(decision.at, country),
+            "decided_on": wording.date(decision.at, country),
             "appealed": decision.step is Step.ACCEPT_ON_APPEAL,
             "since": _SINCE.get(request.status),
         }
     return said
+
+
+def _about_an_appeal(request: OptOutRequest) -> dict[str, Any]:
+    """What was decided before the appeal, and what has become of it."""
+    country = request.answers.country
+    decision, revocation, upheld = request.decision, request.revocation, request.upheld
+    said: dict[str, Any] = {"taken_back": revocation is not None}
+    if revocation is not None:
+        said["against_on"] = wording.date(revocation.confirmed_at or revocation.at, country)
+        said["first_reason"] = wording.reason(Step.REVOKE, revocation.reason)
+    elif decision is not None:
+        said["against_on"] = wording.date(decision.at, country)
+        said["first_reason"] = wording.reason(decision.step, decision.reason)
+    if request.appealed_at is not None:
+        said["appealed_on"] = wording.date(request.appealed_at, country)
+    if upheld is not None:
+        said |= {
+            "reason": wording.reason(Step.UPHOLD, upheld.reason),
+            "text": upheld.text.strip(),
+            "decided_at": wording.time(upheld.at, country),
+            "photos_until": wording.date(upheld.at + deadlines.APPEAL_WINDOW, country),
+        }
+    return said
+
+
+def _page_url(status_url: str, page: str) -> str:
+    """The address of a page of the case, below its status page."""
+    before, mark, query = status_url.partition("?")
+    return f"{before}/{page}{mark}{query}"
 
 
 def _greeting(first_name: str) -> str:

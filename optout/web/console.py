@@ -11,21 +11,23 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatch
 from typing import Any, Literal, TypeVar
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from optout import http, settings
+from optout import deadlines, http, settings
 from optout.decisions import (
     MAX_TEXT,
     REASONS,
     AcceptReason,
     Decision,
+    ExtendReason,
     RejectReason,
     RevokeReason,
+    UpholdReason,
     exclusion_id,
     exclusions_for,
     require_reason,
@@ -35,6 +37,7 @@ from optout.errors import (
     DecisionTooLarge,
     ExclusionNotFound,
     HeadContended,
+    NoExtension,
     NothingToExclude,
     OptOutError,
     PhotoNotFound,
@@ -53,6 +56,7 @@ from optout.provisional import HELD_PER_ADDRESS, HELD_PER_DAY
 from optout.requests import (
     TRANSITIONS,
     Actor,
+    Extension,
     Kind,
     Lane,
     MailTrouble,
@@ -82,6 +86,8 @@ DUE_SOON = timedelta(hours=24)
 
 VIEWS: dict[str, str] = {
     "pending": "To decide",
+    Status.WAITING: "Waiting",
+    "appeal": "Appeals",
     "revocation": "Revocations to confirm",
     "suspended": "Suspended",
     "added": "Photos added",
@@ -110,6 +116,7 @@ RELATIONS: dict[Relation, str] = {
 
 STATUSES: dict[Status, str] = {
     Status.PENDING: "To decide",
+    Status.WAITING: "Waiting for an answer",
     Status.ACCEPTED: "Accepted",
     Status.REJECTED: "Rejected",
     Status.WITHDRAWN: "Withdrawn by the requester",
@@ -118,6 +125,11 @@ STATUSES: dict[Status, str] = {
 
 EVENTS: dict[str, str] = {
     Step.CONFIRM: "Sent in",
+    Step.ASK: "Asked the requester",
+    Step.INFORM: "The requester told more",
+    Step.EXTEND: "Date put off",
+    Step.APPEAL: "Appealed",
+    Step.UPHOLD: "Upheld after an appeal",
     Step.ACCEPT: "Accepted",
     Step.REJECT: "Rejected",
     Step.ACCEPT_ON_APPEAL: "Accepted on appeal",
@@ -189,12 +201,19 @@ REASON_NAMES: dict[str, str] = {
     RejectReason.OTHER: "Another reason",
     RevokeReason.ACCEPTED_BY_MISTAKE: "Accepted by mistake",
     RevokeReason.EXCLUDES_OTHERS: "Excludes other people",
+    UpholdReason.FACTS_STAND: "The facts stand",
+    UpholdReason.RULES_APPLY: "The rules lead to the same",
+    ExtendReason.COMPLEX: "The case is complex",
+    ExtendReason.MANY_REQUESTS: "Too many requests at once",
 }
 
 PROBLEMS: dict[tuple[str, str], str] = {
     ("reason", "choose_one"): "Choose one of the listed reasons.",
     ("reason", "required"): "Choose one of the listed reasons.",
     ("text", "required"): "Explain the decision in your own words; the requester reads them in the letter.",
+    ("until", "required"): "Choose the new date.",
+    ("until", "not_valid"): "Choose the new date.",
+    ("until", "not_allowed"): "The new date must be after the present one, and no later than the law allows.",
     ("text", "too_long"): f"The text is too long: at most {MAX_TEXT:,} characters.",
 }
 
@@ -239,7 +258,7 @@ class _Sent(BaseModel):
 class _DecisionSent(_Sent):
     decision_id: uuid.UUID
     version: int = Field(ge=1)
-    step: Literal[Step.ACCEPT, Step.REJECT, Step.ACCEPT_ON_APPEAL]
+    step: Literal[Step.ACCEPT, Step.REJECT, Step.ACCEPT_ON_APPEAL, Step.UPHOLD]
     reason: str = ""
     text: str = ""
 
@@ -248,6 +267,18 @@ class _RevocationSent(_Sent):
     version: int = Field(ge=1)
     reason: str = ""
     text: str = ""
+
+
+class _QuestionSent(_Sent):
+    version: int = Field(ge=1)
+    text: str = ""
+
+
+class _ExtensionSent(_Sent):
+    version: int = Field(ge=1)
+    reason: str = ""
+    text: str = ""
+    until: date
 
 
 class _SettlementSent(_Sent):
@@ -321,7 +352,7 @@ def span(length: timedelta) -> str:
 
 def urgency(request: OptOutRequest, now: datetime) -> str:
     """`overdue`, `soon` or `later`; `none` for a case that nobody waits for."""
-    if request.due_at is None or request.status is not Status.PENDING:
+    if request.due_at is None or not request.undecided:
         return "none"
     if request.due_at <= now:
         return "overdue"
@@ -414,7 +445,8 @@ def _case(
         signals=face_signals(requests, request, photos, related),
         history=requests.history(request.id),
         reviewer=name,
-        steps=_steps(request, name),
+        steps=_steps(request, name, now),
+        latest=deadlines.latest_extension(request, now),
         empty=_excludes_nothing(request, photos),
         decision_id=str(uuid.uuid4()),
         now=now,
@@ -472,15 +504,18 @@ def face_signals(
     ]
 
 
-def _steps(request: OptOutRequest, name: str) -> dict[str, str]:
+def _steps(request: OptOutRequest, name: str, now: datetime) -> dict[str, str]:
     """The steps open in this case: `open`, or `other` when it must be another reviewer's."""
     found: dict[str, str] = {}
     for (step, status), row in TRANSITIONS.items():
         if status is not request.status or row.actor is Actor.REQUESTER:
             continue
-        before = request.revocation if step is Step.REVOKE else request.decision
-        own = row.actor is Actor.OTHER_REVIEWER and before is not None and before.reviewer == name
+        own = row.actor is Actor.OTHER_REVIEWER and request.decided_against_by == name
         found[step.value] = "other" if own else "open"
+    if request.appealed_at is None:
+        found.pop(Step.UPHOLD, None)
+    if deadlines.latest_extension(request, now) is None:
+        found.pop(Step.EXTEND, None)
     return found
 
 
@@ -505,6 +540,9 @@ def photo(
     return _fragment("photo", photo=seen, place=place, url=photos.view_url(request.id, seen.picture))
 
 
+_DECIDED = {Step.REJECT: "Rejected.", Step.UPHOLD: "Upheld. The decision stands."}
+
+
 def decide(app: APIGatewayRestResolver, requests: Requests, request_id: str, now: datetime) -> Response[str]:
     """Take the reviewer's decision. The first one stands."""
     request = _confirmed(requests, request_id, now)
@@ -512,9 +550,9 @@ def decide(app: APIGatewayRestResolver, requests: Requests, request_id: str, now
     require_reason(sent.step, sent.reason, sent.text)
     decision = Decision(str(sent.decision_id), sent.step, sent.reason, sent.text, _signed_in(app))
     request = requests.decide(request.id, decision, sent.version, now)
-    record = request.decision
+    record = request.upheld if sent.step is Step.UPHOLD else request.decision
     if _wants_page(app) or record is None:
-        notice = "Rejected." if sent.step is Step.REJECT else "Accepted. It is on the exclusion list now."
+        notice = _DECIDED.get(sent.step, "Accepted. It is on the exclusion list now.")
         return _case(app, requests, request, now, f"{notice} The letter is on its way.")
     return http.json_answer(
         {
@@ -525,6 +563,29 @@ def decide(app: APIGatewayRestResolver, requests: Requests, request_id: str, now
             "list_version": record.list_version,
         }
     )
+
+
+def ask(app: APIGatewayRestResolver, requests: Requests, request_id: str, now: datetime) -> Response[str]:
+    """Ask the requester something. The case waits for the answer; its date stays as it is."""
+    request = _confirmed(requests, request_id, now)
+    sent = _sent(app, _QuestionSent)
+    if not sent.text or len(sent.text) > MAX_TEXT:
+        raise RequestInvalid({"text": "too_long" if sent.text else "required"})
+    request = requests.ask(request.id, sent.text, _signed_in(app), sent.version, now)
+    return _changed(app, requests, request, now, "Asked. The letter is on its way, and the case waits for the answer.")
+
+
+def extend(app: APIGatewayRestResolver, requests: Requests, request_id: str, now: datetime) -> Response[str]:
+    """Put off the date of an open case, once, as far as the law allows."""
+    request = _confirmed(requests, request_id, now)
+    sent = _sent(app, _ExtensionSent)
+    require_reason(Step.EXTEND, sent.reason, sent.text)
+    latest = deadlines.latest_extension(request, now)
+    # The whole of the day that is named; on the last day that the law allows, until its hour.
+    to = latest if latest and latest.date() == sent.until else datetime.combine(sent.until, time(23, 59), UTC)
+    extension = Extension(request.due_at or now, sent.reason, sent.text, _signed_in(app), now)
+    request = requests.extend(request.id, extension, to, sent.version)
+    return _changed(app, requests, request, now, "The date is put off. The letter that says so is on its way.")
 
 
 def propose_revocation(
@@ -677,6 +738,7 @@ def answer_review(
 _REFUSALS: dict[type, tuple[int, str]] = {
     StateConflict: (409, "The case has changed since you opened it. Nothing was recorded; please look again."),
     SameReviewer: (409, "This second look must be another reviewer's; you took the step before it."),
+    NoExtension: (409, "The date of this case cannot be put off: it has come, or was put off, or the law allows none."),
     NothingToExclude: (409, "Accepting this would exclude nothing, so it cannot be accepted. Nothing was recorded."),
     DecisionTooLarge: (409, "This case has more signals than one decision can hold. Nothing was recorded."),
     RequestNotFound: (404, "There is no such case. It may have been deleted when its time was over."),

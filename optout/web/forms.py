@@ -119,6 +119,15 @@ def read(kind: Kind, filled: Mapping[str, str], engine: str, lane: Lane = Lane.O
     )
 
 
+def words(fields: Mapping[str, Sequence[str]], name: str) -> tuple[str, str]:
+    """What was typed into a field of free text, without control characters, and a code for what is not right with it;
+    empty when it can be taken."""
+    text = _clean(fields.get(name, [""])[0], lines=True).strip()
+    if not text:
+        return text, "required"
+    return text, "too_long" if len(text) > MAX_EXPLANATION else ""
+
+
 def repeated_lines(text: str) -> list[int]:
     """Numbers of the lines that repeat the address of an earlier line, from 1."""
     seen: set[str] = set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mimetypes
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -19,6 +20,7 @@ from aws_lambda_powertools.event_handler import Response
 from optout import deadlines, http, languages, limits, links, settings
 from optout.errors import (
     AlreadyConfirmed,
+    AppealClosed,
     DraftIncomplete,
     RequestInvalid,
     RequestNotFound,
@@ -30,6 +32,7 @@ from optout.languages import gettext as _
 from optout.likeness import alike, disagreeing
 from optout.limits import Action
 from optout.requests import (
+    OPEN,
     TRANSITIONS,
     Kind,
     Lane,
@@ -334,8 +337,12 @@ class Site:
             words=words,
             covers=wording.COVERS[request.kind],
             appeal_until=deadlines.appeal_until(request),
+            now=now,
+            can_tell=request.takes_messages and request.question is None,
+            after_appeal=wording.reason(Step.UPHOLD, request.upheld.reason) if request.upheld else "",
+            more_time=wording.reason(Step.EXTEND, request.extension.reason) if request.extension else "",
             timeline=[
-                (wording.TIMELINE[event.name], event.at)
+                (wording.TIMELINE[event.name], event.at, event.text or "")
                 for event in self.requests.history(request.id)
                 if event.name in wording.TIMELINE
             ],
@@ -346,6 +353,68 @@ class Site:
             held=held(request),
             can_send_again=request.may_send_again(now),
         )
+
+    def appeal_page(self, token: str, now: datetime, filled: str = "", problem: str = "") -> Response[Any]:
+        """Ask why the decision is wrong; or say what became of an appeal, or why none can be made any more."""
+        request = self._linked(token, now)
+        if request.appealed_at is None and request.upheld is None and deadlines.appeal_until(request) is None:
+            return http.see_other(f"/status/{token}")
+        reason, words = why(request)
+        sentence = wording.form_problem("appeal", problem) if problem else ""
+        return http.page(
+            "appeal.html",
+            400 if problem else 200,
+            request=request,
+            token=token,
+            reason=reason,
+            words=words,
+            until=deadlines.appeal_until(request),
+            now=now,
+            due_rule=wording.due_rule(request.due_rule or ""),
+            filled={"appeal": filled},
+            problems={"appeal": sentence} if problem else {},
+            summary=[("appeal", sentence)] if problem else [],
+        )
+
+    def appeal(self, token: str, fields: Fields, now: datetime) -> Response[Any]:
+        """Appeal against the decision that stands. Appealing twice is appealing once."""
+        request = self._linked(token, now)
+        text, problem = forms.words(fields, "appeal")
+        if problem and request.appealed_at is None:
+            return self.appeal_page(token, now, text, problem)
+        with suppress(AppealClosed):  # the page says until when it was possible, and what else is
+            self.requests.appeal(request.id, text, now)
+        return http.see_other(f"/status/{token}/appeal")
+
+    def information_page(
+        self, token: str, now: datetime, filled: str = "", problem: str = "", *, told: bool = False
+    ) -> Response[Any]:
+        """Ask for what the requester wants to add, or for the answer to our question; `told` says that it has come."""
+        request = self._linked(token, now)
+        if not told and not request.takes_messages:
+            return http.see_other(f"/status/{token}")
+        sentence = wording.form_problem("information", problem) if problem else ""
+        return http.page(
+            "information.html",
+            400 if problem else 200,
+            request=request,
+            token=token,
+            told=told,
+            can_add=request.takes_photos,
+            filled={"information": filled},
+            problems={"information": sentence} if problem else {},
+            summary=[("information", sentence)] if problem else [],
+            due_rule=wording.due_rule(request.due_rule or ""),
+        )
+
+    def inform(self, token: str, fields: Fields, now: datetime) -> Response[Any]:
+        """Add what the requester has to say to their case."""
+        request = self._linked(token, now)
+        text, problem = forms.words(fields, "information")
+        if problem and request.takes_messages:
+            return self.information_page(token, now, text, problem)
+        self.requests.inform(request.id, text, now)
+        return http.see_other(f"/status/{token}/information?told=yes")
 
     def add_photos(self, token: str, now: datetime) -> Response[Any]:
         """Begin to add photos to the case that a mailed link belongs to."""
@@ -504,7 +573,7 @@ def static_file(name: str) -> Response[Any]:
 
 def held(request: OptOutRequest) -> str:
     """Whether an open case is held back; empty when there is nothing to say."""
-    if request.status is not Status.PENDING:
+    if request.status not in OPEN:
         return ""
     if request.hold is not None:
         return wording.HELD[request.kind]

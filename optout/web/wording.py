@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from optout.decisions import AcceptReason, RejectReason, RevokeReason
+from optout.decisions import AcceptReason, ExtendReason, RejectReason, RevokeReason, UpholdReason
 from optout.languages import LANGUAGES, N_, Sentences, ngettext, spoken
 from optout.languages import gettext as _
 from optout.requests import MAX_EXPLANATION, MAX_LINKS, MAX_NAME, Answers, Kind, Relation, Status, Step, Unheld
@@ -46,6 +46,7 @@ STATUSES = Sentences(
     {
         Status.DRAFT: N_("Not sent yet"),
         Status.PENDING: N_("Waiting for our decision"),
+        Status.WAITING: N_("Waiting for your answer"),
         Status.ACCEPTED: N_("Accepted"),
         Status.REJECTED: N_("Not accepted"),
         Status.WITHDRAWN: N_("Withdrawn"),
@@ -57,6 +58,7 @@ STATUS_SENTENCES = Sentences(
     {
         Status.DRAFT: N_("You have not sent this request yet."),
         Status.PENDING: N_("We have your request. A person will look at it and decide."),
+        Status.WAITING: N_("We have a question for you, and go on as soon as you have answered it."),
         Status.ACCEPTED: N_("We accepted your request. It has been in force since the moment we decided."),
         Status.REJECTED: N_("We looked at your request and did not accept it."),
         Status.WITHDRAWN: N_("You withdrew this request. Nothing is left out of our search because of it."),
@@ -127,8 +129,13 @@ TIMELINE: Sentences[str] = Sentences(
         "verify": N_("You confirmed your email address"),
         "send_again": N_("You had our first letter sent again"),
         "release": N_("We stopped holding it back while we decide"),
+        Step.ASK: N_("We asked you a question"),
+        Step.INFORM: N_("You told us more"),
+        Step.EXTEND: N_("We told you that we need more time"),
         Step.ACCEPT: N_("We accepted your request"),
         Step.REJECT: N_("We did not accept your request"),
+        Step.APPEAL: N_("You appealed"),
+        Step.UPHOLD: N_("We looked again, and our decision stands"),
         Step.ACCEPT_ON_APPEAL: N_("We looked again and accepted your request"),
         Step.WITHDRAW: N_("You withdrew your request"),
         Step.REVOKE: N_("We took our acceptance back"),
@@ -188,11 +195,34 @@ REVOKE_REASONS: Sentences[str] = Sentences(
     }
 )
 
+UPHOLD_REASONS: Sentences[str] = Sentences(
+    {
+        UpholdReason.FACTS_STAND: N_("We looked at everything again, and we see the facts as we did before."),
+        UpholdReason.RULES_APPLY: N_(
+            "We checked the rules that we decide by again, and they lead to the same decision."
+        ),
+        UpholdReason.OTHER: N_(
+            "Our reason is not on our usual list. The person who decided explains it in their own words."
+        ),
+    }
+)
+
+EXTEND_REASONS: Sentences[str] = Sentences(
+    {
+        ExtendReason.COMPLEX: N_("Your request needs a closer look than most."),
+        ExtendReason.MANY_REQUESTS: N_(
+            "We have more requests at the moment than we can look at carefully in the usual time."
+        ),
+    }
+)
+
 _REASONS: dict[Step, Sentences[str]] = {
     Step.ACCEPT: ACCEPT_REASONS,
     Step.ACCEPT_ON_APPEAL: ACCEPT_REASONS,
     Step.REJECT: REJECT_REASONS,
     Step.REVOKE: REVOKE_REASONS,
+    Step.UPHOLD: UPHOLD_REASONS,
+    Step.EXTEND: EXTEND_REASONS,
 }
 
 # The names are those of `deadlines.toml`.
@@ -208,6 +238,8 @@ DUE_RULES = Sentences(
         "house_face": N_("We promise a decision about a face within 72 hours."),
         "house_image": N_("We promise a decision about a picture within 7 days."),
         "house_links": N_("We promise a decision about links within 7 days."),
+        "house_appeal": N_("We promise a decision about an appeal within 14 days."),
+        "extended": N_("We wrote to you why we need more time than we had said."),
     }
 )
 
@@ -312,7 +344,7 @@ MISSING_OF_PHOTO = Sentences(
 
 
 def reason(step: Step, code: str) -> str:
-    """The sentence for a decision's or a revocation's reason. `code` is an enum member of the step's reasons."""
+    """The sentence for the reason of a decision, a revocation or an extension. `code` is one of the step's reasons."""
     return _REASONS[step][code]
 
 
@@ -459,9 +491,21 @@ FORM_PROBLEMS: dict[str, Sentences[str]] = {
         }
     ),
     "good_faith": Sentences({"required": N_("Tick the box to confirm that what you told us is true")}),
+    "appeal": Sentences(
+        {
+            "required": N_("Tell us in a few words why you disagree"),
+            "too_long": N_("Shorten your text to %(most)s characters"),
+        }
+    ),
+    "information": Sentences(
+        {
+            "required": N_("Write your answer, or what you want to add"),
+            "too_long": N_("Shorten your text to %(most)s characters"),
+        }
+    ),
 }
 # What `too_long` and `too_many` mean.
-_MOST = {"explanation": MAX_EXPLANATION, "links": MAX_LINKS}
+_MOST = {"links": MAX_LINKS} | dict.fromkeys(("explanation", "appeal", "information"), MAX_EXPLANATION)
 
 
 def form_problem(field: str, code: str) -> str:

@@ -9,10 +9,12 @@ import pytest
 
 from optout.errors import DraftIncomplete
 from optout.requests import (
+    DECIDED_AGAINST,
     TRANSITIONS,
     Actor,
     Answers,
     Kind,
+    Letter,
     ListEffect,
     OptOutRequest,
     Photo,
@@ -52,17 +54,35 @@ def test_only_an_acceptance_adds_to_the_list_and_only_leaving_acceptance_removes
         assert (row.effect is ListEffect.REMOVE) == (row.source is Status.ACCEPTED)
 
 
-def test_every_step_sends_a_letter_named_for_where_it_leads() -> None:
+def test_every_step_but_the_requesters_own_words_sends_a_letter_and_no_two_the_same() -> None:
+    letters: dict[Step, Letter | None] = {}
     for (step, source), row in TRANSITIONS.items():
         assert row.source is source
-        expected = "received" if step is Step.CONFIRM else row.target.value
-        assert row.letter.value == expected
+        assert letters.setdefault(step, row.letter) is row.letter
+    assert [step for step, letter in letters.items() if letter is None] == [Step.INFORM]
+    told = [letter for step, letter in letters.items() if letter and step is not Step.ACCEPT_ON_APPEAL]
+    assert len(told) == len(set(told))
+    assert set(told) == set(Letter) - {Letter.NEW_PHOTO}, "which is asked for by a change of the face model"
+
+
+def test_a_status_is_left_by_a_letter_that_names_the_new_one() -> None:
+    for (step, _), row in TRANSITIONS.items():
+        if row.source is not row.target and step not in {Step.CONFIRM, Step.ASK, Step.INFORM}:
+            assert row.letter is not None
+            assert row.letter.value == row.target.value
 
 
 def test_taking_something_back_needs_another_reviewer() -> None:
     assert TRANSITIONS[Step.REVOKE, Status.ACCEPTED].actor is Actor.OTHER_REVIEWER
-    for decided in (Status.REJECTED, Status.REVOKED):
-        assert TRANSITIONS[Step.ACCEPT_ON_APPEAL, decided].actor is Actor.OTHER_REVIEWER
+    for decided in DECIDED_AGAINST:
+        for step in (Step.ACCEPT_ON_APPEAL, Step.UPHOLD):
+            assert TRANSITIONS[step, decided].actor is Actor.OTHER_REVIEWER
+
+
+def test_whatever_can_be_done_with_a_case_to_decide_can_be_done_while_it_waits_for_an_answer() -> None:
+    for step in {step for step, source in TRANSITIONS if source is Status.PENDING} - {Step.ASK}:
+        pending, waiting = TRANSITIONS[step, Status.PENDING], TRANSITIONS[step, Status.WAITING]
+        assert (waiting.actor, waiting.effect, waiting.letter) == (pending.actor, pending.effect, pending.letter)
 
 
 def test_a_withdrawn_case_leads_nowhere() -> None:

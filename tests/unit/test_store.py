@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from optout import deadlines
-from optout.decisions import AcceptReason, Decision, RejectReason, RevokeReason
+from optout.decisions import AcceptReason, Decision, ExtendReason, RejectReason, RevokeReason, UpholdReason
 from optout.errors import (
     AlreadyConfirmed,
     AlreadyDecided,
@@ -36,8 +36,11 @@ from optout.exclusions.entry import State
 from optout.exclusions.log import CurrentList, ExclusionLog, Version, to_attributes
 from optout.fingerprint import Fingerprint
 from optout.requests import (
+    DECIDED_AGAINST,
     MAX_PHOTOS,
+    OPEN,
     Answers,
+    Extension,
     Kind,
     Letter,
     OptOutRequest,
@@ -78,8 +81,8 @@ def confirmed(requests: Requests, answers: Answers = ANSWERS, photo: Photo = PHO
 
 
 def decision(step: Step, reviewer: str = "anna", decision_id: str = "d1") -> Decision:
-    reason = RejectReason.NO_MATCH if step is Step.REJECT else AcceptReason.SHOWS_REQUESTER
-    return Decision(decision_id, step, reason, "because", reviewer)
+    reasons = {Step.REJECT: RejectReason.NO_MATCH, Step.UPHOLD: UpholdReason.FACTS_STAND}
+    return Decision(decision_id, step, reasons.get(step, AcceptReason.SHOWS_REQUESTER), "because", reviewer)
 
 
 def revocation(reviewer: str = "anna") -> Revocation:
@@ -704,13 +707,25 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         pick=st.integers(0, 2),
-        step=st.sampled_from([Step.ACCEPT, Step.REJECT, Step.ACCEPT_ON_APPEAL]),
+        step=st.sampled_from([Step.ACCEPT, Step.REJECT, Step.ACCEPT_ON_APPEAL, Step.UPHOLD]),
         who=st.sampled_from("ab"),
     )
     def decide(self, pick: int, step: Step, who: str) -> None:
         for case, version in self.picked(pick):
             made = decision(step, who, f"{case}{version}{step}")
             self.attempt(partial(self.requests.decide, case, made, version, NOW))
+
+    @rule(pick=st.integers(0, 2), step=st.sampled_from([Step.ASK, Step.INFORM, Step.EXTEND, Step.APPEAL]))
+    def say(self, pick: int, step: Step) -> None:
+        for case, version in self.picked(pick):
+            later = Extension(NOW, ExtendReason.COMPLEX, "because", "a", NOW)
+            says: dict[Step, Callable[[], OptOutRequest]] = {
+                Step.ASK: partial(self.requests.ask, case, "When?", "a", version, NOW),
+                Step.INFORM: partial(self.requests.inform, case, f"In 2019. {version}", NOW),
+                Step.EXTEND: partial(self.requests.extend, case, later, NOW + timedelta(days=20), version),
+                Step.APPEAL: partial(self.requests.appeal, case, "No.", NOW),
+            }
+            self.attempt(says[step])
 
     @rule(pick=st.integers(0, 2), provisional=st.booleans())
     def verify(self, pick: int, provisional: bool) -> None:
@@ -744,12 +759,17 @@ class Life(RuleBasedStateMachine):
         expected, held = set(), set()
         for case_id in self.cases:
             case = self.requests.get(case_id, NOW)
-            moves = [event for event in self.requests.history(case_id) if event.name in set(Step)]
-            assert len(letters(self.requests, case_id)) == len(moves)
+            told = [event for event in self.requests.history(case_id) if event.name in set(Step) - {Step.INFORM}]
+            assert len(letters(self.requests, case_id)) == len(told)
+            assert (case.question is not None) == (case.status is Status.WAITING)
+            assert case.appealed_at is None or case.status in DECIDED_AGAINST
+            if case.upheld is not None:
+                assert case.status in DECIDED_AGAINST
+                assert case.upheld.reviewer != case.decided_against_by
             if case.status is Status.ACCEPTED:
                 expected |= set(case.exclusions)
             if case.hold is not None:
-                assert case.status is Status.PENDING
+                assert case.status in OPEN
                 held |= set(case.hold.exclusions)
         states = fold.in_force(log, log.head())
         assert {one for one, state in states.items() if state is State.ACCEPTED} == expected

@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode
@@ -19,6 +19,7 @@ from botocore.exceptions import ReadTimeoutError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from optout import deadlines
 from optout.decisions import AcceptReason, Decision, RejectReason, RevokeReason
 from optout.exclusions.face_rates import face_threshold, false_share
 from optout.fingerprint.faces import FACE_MODEL
@@ -252,6 +253,75 @@ def test_an_appeal_is_another_reviewers(requests: Requests, call: Call) -> None:
     other = call("POST", f"/requests/{case.id}/decision", decision(case, Step.ACCEPT_ON_APPEAL), who="anna")
     assert other.status == 200
     assert again(requests, case).status is Status.ACCEPTED
+
+
+def test_an_open_appeal_has_a_view_and_a_step_of_its_own_and_can_be_upheld(requests: Requests, call: Call) -> None:
+    case = confirmed(requests)
+    call("POST", f"/requests/{case.id}/decision", decision(case, Step.REJECT), who="bo")
+    assert 'value="uphold"' not in call("GET", f"/requests/{case.id}").body, "nobody appealed"
+    requests.appeal(case.id, "That <b>is</b> me.", datetime.now(UTC))
+    case = again(requests, case)
+    assert case.number in call("GET", "/requests?view=appeal").body
+    assert "Another reviewer must decide about the appeal" in call("GET", f"/requests/{case.id}", who="bo").text
+    page = call("GET", f"/requests/{case.id}", who="anna")
+    assert 'value="uphold"' in page.body
+    assert "That &lt;b&gt;is&lt;/b&gt; me." in page.body
+    sent = decision(case, Step.UPHOLD, reason="facts_stand", text="We looked again.")
+    assert call("POST", f"/requests/{case.id}/decision", sent, who="bo", accept="application/json").status == 409
+    nothing_said = call("POST", f"/requests/{case.id}/decision", sent | {"text": ""}, accept="application/json")
+    assert nothing_said.json["problems"] == {"text": "required"}
+    answers = [call("POST", f"/requests/{case.id}/decision", sent, accept="application/json") for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].json == answers[1].json
+    assert (answers[0].json["status"], answers[0].json["reviewer"]) == ("rejected", "anna")
+    shown = call("GET", f"/requests/{case.id}").text
+    for words in ("Upheld after an appeal by anna", "We looked again.", "Rejected by bo"):
+        assert words in shown
+
+
+def test_a_question_lets_the_case_wait_in_a_view_of_its_own(requests: Requests, call: Call) -> None:
+    case = confirmed(requests)
+    for text, code in (("", "required"), (" \n", "required"), ("x" * 2_001, "too_long")):
+        sent = {"version": case.version, "text": text}
+        refused = call("POST", f"/requests/{case.id}/question", sent, accept="application/json")
+        assert (refused.status, refused.json["problems"]) == (400, {"text": code})
+    sent = {"version": case.version, "text": "Which one?"}
+    assert "Asked." in call("POST", f"/requests/{case.id}/question", sent).text
+    assert case.number in call("GET", f"/requests?view={Status.WAITING}").body
+    assert case.number not in call("GET", "/requests").body
+    page = call("GET", f"/requests/{case.id}")
+    assert "Which one?" in page.text
+    assert "/question" not in page.body, "one question at a time"
+    assert 'value="accept"' in page.body
+    assert call("POST", f"/requests/{case.id}/question", sent | {"version": case.version + 1}).status == 409
+
+
+def test_a_date_is_put_off_within_what_the_law_allows(requests: Requests, call: Call) -> None:
+    case = confirmed(requests)
+    latest = deadlines.latest_extension(case, datetime.now(UTC))
+    assert latest is not None
+    assert f'max="{latest.date().isoformat()}"' in call("GET", f"/requests/{case.id}").body
+    sent = {"version": case.version, "reason": "complex", "text": "We ask a translator."}
+    for until, code in (
+        (None, "required"),
+        ("soon", "not_valid"),
+        ("2020-01-01", "not_allowed"),
+        ((latest + timedelta(days=1)).date().isoformat(), "not_allowed"),
+    ):
+        body = sent | ({"until": until} if until else {})
+        refused = call("POST", f"/requests/{case.id}/extension", body, accept="application/json")
+        assert (refused.status, refused.json["problems"]) == (400, {"until": code})
+    assert again(requests, case) == case
+    last_day = sent | {"until": latest.date().isoformat()}
+    assert "put off" in call("POST", f"/requests/{case.id}/extension", last_day).text
+    assert again(requests, case).due_at == latest
+    page = call("GET", f"/requests/{case.id}")
+    assert "/extension" not in page.body, "once only"
+    assert "We ask a translator." in page.text
+    once_more = last_day | {"version": case.version + 1}
+    assert call("POST", f"/requests/{case.id}/extension", once_more, accept="application/json").json["error"] == (
+        "no_extension"
+    )
 
 
 def test_what_would_exclude_nothing_is_neither_offered_nor_accepted(requests: Requests, call: Call) -> None:

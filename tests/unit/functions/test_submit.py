@@ -543,7 +543,7 @@ def test_the_status_page_tells_the_story_and_the_date(submit: Api, requests: Req
     ("step", "reason", "words"),
     [
         (Step.ACCEPT, "shows_requester", ["Accepted", "What it covers", "Withdraw this request"]),
-        (Step.REJECT, "public_interest", ["Not accepted", "If you disagree", "Answer our letter", "Look again."]),
+        (Step.REJECT, "public_interest", ["Not accepted", "If you disagree", "You can appeal until", "Look again."]),
     ],
 )
 def test_a_decision_is_shown_with_reason_words_and_how_to_appeal(

@@ -9,9 +9,11 @@ from optout.decisions import REASONS
 from optout.requests import (
     Answers,
     DecisionRecord,
+    Extension,
     Kind,
     Letter,
     OptOutRequest,
+    Question,
     Revocation,
     Status,
     Step,
@@ -29,6 +31,10 @@ STEPS: dict[Letter, tuple[Step, ...]] = {
     Letter.REJECTED: (Step.REJECT,),
     Letter.WITHDRAWN: (Step.WITHDRAW,),
     Letter.REVOKED: (Step.REVOKE,),
+    Letter.QUESTION: (Step.ASK,),
+    Letter.EXTENDED: (Step.EXTEND,),
+    Letter.APPEAL_RECEIVED: (Step.APPEAL,),
+    Letter.UPHELD: (Step.UPHOLD,),
 }
 # A new photo is asked for where a face was accepted, by a change of the model and no step.
 ASKED = (Kind.FACE, Letter.NEW_PHOTO, Step.ACCEPT, None)
@@ -66,6 +72,19 @@ def due_letter(kind: Kind, letter: Letter, step: Step, reason: str | None, *, an
         )
     elif letter is Letter.NEW_PHOTO:
         request = replace(request, status=Status.ACCEPTED, decision=accepted, new_photo_asked_at=NOW)
+    elif letter is Letter.QUESTION:
+        request = replace(request, status=Status.WAITING, question=Question(TEXT, "anna", NOW))
+    elif letter is Letter.EXTENDED and reason is not None:
+        later = Extension(NOW + timedelta(hours=72), reason, TEXT, "anna", NOW)
+        request = replace(request, extension=later, due_at=NOW + timedelta(days=20), due_rule="extended")
+    elif letter in {Letter.APPEAL_RECEIVED, Letter.UPHELD}:
+        refused = DecisionRecord("d", Step.REJECT, "no_match", "first words", "anna", NOW - timedelta(days=1))
+        request = replace(request, status=Status.REJECTED, decision=refused)
+        if reason is None:
+            due = NOW + timedelta(days=14)
+            request = replace(request, appealed_at=NOW, due_at=due, due_rule="house_appeal")
+        else:
+            request = replace(request, upheld=DecisionRecord("u", step, reason, TEXT, "bo", NOW))
     elif letter is Letter.WITHDRAWN:
         request = replace(request, status=Status.WITHDRAWN, decision=accepted, withdrawn_at=NOW)
     elif reason is not None:

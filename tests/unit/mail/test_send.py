@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from optout import deadlines, links, settings
 from optout.errors import AddressUnusable
 from optout.mail.send import Message, _mailbox, overtaken, render, send, status_url
-from optout.requests import Kind, Letter, Status, Step
+from optout.requests import Kind, Letter, Revocation, Status, Step
 from optout.store import DueLetter
 from optout.web import wording
 from tests.storage import storage
@@ -25,6 +25,30 @@ from tests.unit.mail.cases import ALL, ANSWERS, ASKED, NOW, TEXT, due_letter
 
 STATUS_URL = "https://optout.example.org/status/token"
 VERIFY_URL = "https://optout.example.org/verify/token"
+# From the letter alone: what was decided, what happens next, and until when. What was asked is in every one.
+SAID: dict[Letter, list[str]] = {
+    Letter.QUESTION: ["have not decided yet", "as soon as you have answered", "27 November 2026"],
+    Letter.EXTENDED: ["not decided yet", "27 November 2026", "14 December 2026", "data protection authority", "court"],
+    Letter.APPEAL_RECEIVED: ["23 November 2026", "You appealed on 24 November 2026", "by 8 December 2026"],
+    Letter.UPHELD: [
+        "our decision of 23 November 2026",
+        "our decision stands",
+        "not made by automated means",
+        "out-of-court dispute settlement body",
+        "data protection authority",
+        "your case is closed",
+    ],
+    Letter.REJECTED: ["your case is closed"],
+    Letter.REVOKED: ["your case is closed"],
+    Letter.WITHDRAWN: ["for 3 years"],
+    Letter.NEW_PHOTO: ["accepted that on 24 November 2026", "no last day"],
+}
+LEADS_TO = {
+    Letter.QUESTION: ["information"],
+    Letter.APPEAL_RECEIVED: ["information"],
+    Letter.REJECTED: ["appeal"],
+    Letter.REVOKED: ["appeal"],
+}
 MESSAGE = Message("letter-1", "Subject", "Text", "<p>Text</p>", "pl")
 
 
@@ -66,9 +90,14 @@ def test_every_letter_says_what_it_must_in_text_and_in_html(
     must += ["help@example.org"]
     if letter is Letter.RECEIVED:
         must += ["by 27 November 2026", wording.due_rule("house_face"), "other websites"]
+    if reason is not None or letter is Letter.QUESTION:
+        must += TEXT.splitlines()
     if reason is not None:
-        must += [wording.reason(step, reason), *TEXT.splitlines(), "27 May 2027", "Another reviewer", "to a court"]
+        must += [wording.reason(step, reason)]
+    if letter in {Letter.ACCEPTED, Letter.REJECTED, Letter.REVOKED}:
+        must += ["27 May 2027", "Another reviewer", "to a court"]
         must += ["out-of-court dispute settlement body", "It costs nothing"]
+    must += SAID.get(letter, [])
     if letter is Letter.ACCEPTED:
         must += [
             "In force since 24 November 2026, 10:30 (Central European Standard Time)",
@@ -82,8 +111,9 @@ def test_every_letter_says_what_it_must_in_text_and_in_html(
     for sentence in must:
         assert sentence in " ".join(message.text.split("\n"))
         assert sentence in " ".join(page.words)
-    assert STATUS_URL in message.text
-    assert STATUS_URL in page.links
+    for url in (STATUS_URL, *(f"{STATUS_URL}/{name}" for name in LEADS_TO.get(letter, ()))):
+        assert url in message.text.split()
+        assert url in page.links
 
 
 @pytest.mark.parametrize(("kind", "letter", "step", "reason"), ALL)
@@ -170,6 +200,34 @@ def test_a_new_photo_is_not_asked_for_when_it_has_come_or_the_case_is_over(since
     due = due_letter(*ASKED)
     assert not overtaken(due)
     assert overtaken(replace(due, request=replace(due.request, **since)))
+
+
+@pytest.mark.parametrize(
+    ("letter", "step", "reason", "since"),
+    [
+        (Letter.QUESTION, Step.ASK, None, {"question": None, "status": Status.PENDING}),
+        (Letter.EXTENDED, Step.EXTEND, "complex", {"status": Status.REJECTED}),
+        (Letter.APPEAL_RECEIVED, Step.APPEAL, None, {"appealed_at": None}),
+        (Letter.UPHELD, Step.UPHOLD, "other", {"upheld": None}),
+        (Letter.REVOKED, Step.REVOKE, "other", {"revocation": None}),
+    ],
+)
+def test_what_is_no_longer_so_is_not_said(
+    letter: Letter, step: Step, reason: str | None, since: dict[str, Any]
+) -> None:
+    due = due_letter(Kind.FACE, letter, step, reason)
+    assert not overtaken(due)
+    assert overtaken(replace(due, request=replace(due.request, **since)))
+
+
+@pytest.mark.parametrize("letter", [Letter.APPEAL_RECEIVED, Letter.UPHELD])
+def test_an_appeal_against_a_revocation_is_told_as_one(letter: Letter) -> None:
+    due = due_letter(Kind.FACE, letter, Step.UPHOLD, "other" if letter is Letter.UPHELD else None)
+    taken_back = Revocation("excludes_others", "words", "bo", NOW, "carl", NOW)
+    message = written(replace(due, request=replace(due.request, status=Status.REVOKED, revocation=taken_back)))
+    for words in (message.text, message.html):
+        assert ("took that back" if letter is Letter.APPEAL_RECEIVED else "may be found again") in words
+        assert "24 November 2026" in words
 
 
 def test_a_refusal_is_overtaken_by_an_appeal() -> None:

@@ -13,7 +13,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 
 from optout import errors, http
 from optout.decisions import REASONS
-from optout.requests import Answers, Kind, OptOutRequest, Status, Step
+from optout.requests import OPEN, Answers, Kind, OptOutRequest, Status, Step
 from optout.web import console, wording
 from tests.storage import ENVIRONMENT
 
@@ -37,9 +37,15 @@ def test_a_case_is_soon_in_its_last_day_and_overdue_from_the_second_on(due_in: t
     assert console.urgency(replace(CASE, due_at=NOW + due_in), NOW) == expected
 
 
-@pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
+@pytest.mark.parametrize("status", sorted(set(Status) - OPEN))
 def test_a_case_that_nobody_waits_for_is_never_urgent(status: Status) -> None:
-    assert console.urgency(replace(CASE, status=status, due_at=NOW - timedelta(days=9)), NOW) == "none"
+    case = replace(CASE, status=status, due_at=NOW - timedelta(days=9))
+    assert console.urgency(case, NOW) == "none"
+    assert console.urgency(replace(case, appealed_at=NOW), NOW) == "overdue", "an appeal has a date of its own"
+
+
+def test_a_case_that_waits_for_an_answer_is_overdue_like_any_other() -> None:
+    assert console.urgency(replace(CASE, status=Status.WAITING, due_at=NOW), NOW) == "overdue"
 
 
 @pytest.mark.parametrize(

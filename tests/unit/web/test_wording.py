@@ -10,6 +10,7 @@ from importlib.resources import files
 
 import pytest
 
+from optout import deadlines
 from optout.decisions import REASONS
 from optout.fingerprint.faces import FaceProblem
 from optout.fingerprint.image import MAX_BYTES, MAX_PIXELS, PHOTO_PROBLEMS
@@ -29,6 +30,8 @@ EVERYTHING = [
         wording.ACCEPT_REASONS,
         wording.REJECT_REASONS,
         wording.REVOKE_REASONS,
+        wording.UPHOLD_REASONS,
+        wording.EXTEND_REASONS,
         wording.DUE_RULES,
         wording.PHOTO_PROBLEMS,
         wording.MISSING,
@@ -70,8 +73,9 @@ def test_photos_that_disagree_are_named() -> None:
 
 def test_every_due_rule_of_the_table_has_a_sentence() -> None:
     table = tomllib.loads(files("optout").joinpath("deadlines.toml").read_text())
-    rules = [table["default"], *table["regimes"], *table["promises"].values()]
-    assert {rule["name"] for rule in rules} == set(wording.DUE_RULES)
+    rules = [table["default"], table["appeal"], *table["regimes"], *table["promises"].values()]
+    assert {rule["name"] for rule in rules} | {deadlines.EXTENDED} == set(wording.DUE_RULES)
+    assert f"{table['appeal']['days']} days" in wording.DUE_RULES["house_appeal"]
 
 
 def test_every_photo_problem_has_a_sentence_and_says_the_real_limits() -> None:
@@ -87,7 +91,9 @@ def test_form_problems_say_the_real_limits() -> None:
     assert f"{MAX_EXPLANATION:,}" == "5,000"
     assert str(MAX_NAME) in wording.form_problem("first_name", "too_long")
     assert str(MAX_LINKS) in wording.form_problem("links", "too_many")
-    assert set(wording.FORM_PROBLEMS) <= set(forms.FIELDS)
+    for field in ("appeal", "information"):
+        assert f"{MAX_EXPLANATION:,}" in wording.form_problem(field, "too_long")
+    assert set(wording.FORM_PROBLEMS) <= {*forms.FIELDS, "appeal", "information"}
 
 
 @pytest.mark.parametrize("sentence", EVERYTHING)
