@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from gettext import NullTranslations
 from html import unescape
 
@@ -18,7 +18,7 @@ from jinja2 import Environment, nodes
 from optout import http, languages
 from optout.decisions import Decision
 from optout.mail import send
-from optout.requests import Kind, OptOutRequest, ProposedCrop, Step
+from optout.requests import Extension, Kind, OptOutRequest, ProposedCrop, Step
 from optout.store import Requests
 from tests.unit.functions.api import Api
 from tests.unit.functions.cases import draft, face, pending, photo, status_path, verify_path
@@ -68,7 +68,8 @@ def test_no_word_of_a_letter_is_left_in_english(
 ) -> None:
     answers = replace(ANSWERS, represented=represented)
     message = written(due_letter(kind, letter, step, reason, answers=answers))  # type: ignore[arg-type]
-    theirs = {"https://optout.example.org/status/token", "https://optout.example.org/verify/token", "Lens", "Search"}
+    paths = ("status/token", "status/token/appeal", "status/token/information", "verify/token")
+    theirs = {*(f"https://optout.example.org/{path}" for path in paths), "Lens", "Search"}
     reviewers = {word for line in TEXT.splitlines() for word in line.split()}
     assert set(unmarked(message.text, page=False)) <= theirs | reviewers
     assert unmarked(message.html, page=True) == []
@@ -96,6 +97,11 @@ def pages(submit: Api, requests: Requests, now: datetime) -> Iterator[str]:
     case = pending(requests, now)
     yield submit.get(f"/opt-out/{case.id}/done").body
     yield from afterwards(submit, case)
+    requests.ask(case.id, "Which one?", "anna", case.version, now)
+    yield from afterwards(submit, case)
+    case = requests.inform(case.id, "The left one.", now)
+    later = Extension(now, "complex", "We ask a translator.", "anna", now)
+    requests.extend(case.id, later, now + timedelta(days=20), case.version)
     requests.verify(case.id, now, provisional=True)
     yield from afterwards(submit, case)
     requests.decide(case.id, Decision("d", Step.ACCEPT, "shows_requester", "", "anna"), None, now)
@@ -105,11 +111,19 @@ def pages(submit: Api, requests: Requests, now: datetime) -> Iterator[str]:
     other = pending(requests, now)
     requests.decide(other.id, Decision("e", Step.REJECT, "no_match", "Nothing.", "anna"), None, now)
     yield from afterwards(submit, other)
+    requests.appeal(other.id, "No.", now)
+    yield from afterwards(submit, other)
+    requests.decide(other.id, Decision("f", Step.UPHOLD, "facts_stand", "Nothing.", "ben"), None, now)
+    yield from afterwards(submit, other)
+    late = pending(requests, now - timedelta(days=200))
+    requests.decide(late.id, Decision("g", Step.REJECT, "no_match", "Nothing.", "anna"), None, late.created_at)
+    yield from afterwards(submit, late)
 
 
 def afterwards(submit: Api, case: OptOutRequest) -> Iterator[str]:
     status = status_path(case)
-    for path in (status, f"{status}/withdraw", verify_path(case)):
+    pages = ("", "/withdraw", "/appeal", "/information", "/information?told=yes")
+    for path in (*(f"{status}{page}" for page in pages), verify_path(case)):
         answer = submit.get(path)
         yield answer.body
 

@@ -146,6 +146,25 @@ def test_the_sweep_says_how_long_the_most_urgent_undecided_case_has_left(
     assert metric_values(capsys.readouterr().out)["OldestUndecidedMinutesToDue"] == pytest.approx(24 * 60, abs=2)
 
 
+@pytest.mark.parametrize("waits_for", ["answer", "appeal"])
+def test_a_case_that_waits_for_an_answer_or_an_appeal_is_no_less_urgent(
+    notify: ModuleType, capsys: pytest.CaptureFixture[str], waits_for: str
+) -> None:
+    requests, now = Requests.from_settings(), datetime.now(UTC)
+    key = due_letter(timedelta(days=6, hours=12))
+    if waits_for == "answer":
+        requests.ask(key.request_id, "Which one?", "anna", key.version, now)
+        minutes_left = 12 * 60
+    else:
+        made = Decision("d", Step.REJECT, "no_match", "not found", "anna")
+        requests.decide(key.request_id, made, None, now)
+        requests.appeal(key.request_id, "No.", now)
+        minutes_left = 14 * 24 * 60
+    notify.lambda_handler({"sweep": "letters"}, Context())
+    left = metric_values(capsys.readouterr().out)["OldestUndecidedMinutesToDue"]
+    assert left == pytest.approx(minutes_left, abs=2)
+
+
 def message_id(key: LetterKey) -> str:
     """Under which SES took a letter."""
     item = boto3.client("dynamodb").get_item(
