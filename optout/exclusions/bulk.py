@@ -38,13 +38,9 @@ class Bulk:
         wanted = live & ((kinds == Kind.IMAGE) | (kinds == Kind.LINK))
         masks = np.split(wanted, np.cumsum([len(segment) for segment in segments])[:-1]) if parts else []
 
-        def column(name: str, empty: NDArray[Any], counts: str | None = None) -> NDArray[Any]:
-            columns = []
-            for segment, mask in zip(segments, masks, strict=True):
-                values = getattr(segment, name)
-                many = mask if counts is None or mask.all() else np.repeat(mask, getattr(segment, counts))
-                columns.append(values if mask.all() else values[many])
-            return _joined(columns, empty)
+        def column(name: str, empty: NDArray[Any]) -> NDArray[Any]:
+            columns = ((getattr(segment, name), mask) for segment, mask in zip(segments, masks, strict=True))
+            return _joined([values if mask.all() else values[mask] for values, mask in columns], empty)
 
         self._ids = column("ids", np.zeros(0, "S1"))
         self._images = column("kinds", np.zeros(0, np.uint8)) == Kind.IMAGE
@@ -52,9 +48,10 @@ class Bulk:
         self._alive = np.ones(len(self._ids), bool)
         counts = column("code_counts", np.zeros(0, np.uint8))
         self._code_ends = np.cumsum(counts, dtype=np.int64)
-        codes = column("codes", np.zeros((0, 32), np.uint8), "code_counts")
-        self.code_rows = len(codes)  # rows of `codes` that are of what is here; above are what was added
-        self.codes = HammingIndex.build(codes) if len(codes) else HammingIndex()
+        pairs = zip(segments, masks, strict=True)
+        codes = [one.codes if mask.all() else one.codes[np.repeat(mask, one.code_counts)] for one, mask in pairs]
+        self.codes = HammingIndex.build(*codes)
+        self.code_rows = len(self.codes)  # rows of `codes` that are of what is here; above are what was added
         # Pictures with corners, those that have left the list among them, since their corners are between the others'.
         sizes = _joined([segment.corner_sizes for segment in segments], np.zeros(0, np.uint32))
         listed = np.flatnonzero(sizes)

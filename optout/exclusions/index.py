@@ -138,11 +138,13 @@ class HammingIndex:
         self._rebase(np.zeros((0, 4), dtype=np.uint64), np.zeros(0, dtype=bool), None)
 
     @classmethod
-    def build(cls, codes: NDArray[np.uint8]) -> HammingIndex:
-        """An index of the codes (n, 32), in rows 0 .. n - 1."""
+    def build(cls, *codes: NDArray[np.uint8]) -> HammingIndex:
+        """An index of the codes (n, 32), of one array or of several one after the other, in rows 0 .. n - 1."""
         index = cls()
-        words = _zeros((len(codes), 4), np.uint64)
-        words[:] = _as_words(codes)
+        words = _zeros((sum(map(len, codes)), 4), np.uint64)
+        end = 0
+        for part in codes:
+            words[end : (end := end + len(part))] = _as_words(part)
         index._rebase(words, np.ones(len(words), dtype=bool), _Lists.of(words, np.arange(len(words))))
         return index
 

@@ -158,21 +158,23 @@ class Kernel:
         table: int,
         key: tuple[int, int],
         order: NDArray[np.uint8],
+        room: NDArray[np.uint32],
     ) -> NDArray[np.uint32]:
         """Write the numbers of the corners that a table lists, by their key, into `order` (as many, bytes of each);
         returns where each key begins. `sizes`: bytes of a picture's head, of a corner, and of what comes before its
-        descriptor; `key`: its first byte in a descriptor, and its bits."""
+        descriptor; `key`: its first byte in a descriptor, and its bits. `room` is written to: two numbers for each of
+        `order`, and one for each key."""
         first, bits = key
         lower = min(bits, _LOWER_BITS)
         corners = _Corners(*_pointers(stored, begins), len(begins) - 1, *sizes)
         listed, width = order.shape
         starts, upper = np.empty((1 << bits) + 1, np.uint32), np.zeros(1 << (bits - lower), np.int64)
-        # In one piece, which goes back to the system.
-        room = np.zeros(2 * listed + (1 << bits), np.uint32)
+        entries, filled = room[: 2 * listed], room[2 * listed :][: 1 << bits]
+        filled[:] = 0
         self._sort(
             ctypes.byref(corners),
             *map(ctypes.c_int64, (table, first, bits, lower)),
-            *_pointers(room[: 2 * listed], upper, room[2 * listed :], starts, order),
+            *_pointers(entries, upper, filled, starts, order),
             ctypes.c_int64(width),
         )
         return starts

@@ -7,7 +7,7 @@ descriptors; what falls into the bucket of a candidate's corner and differs in f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -117,7 +117,7 @@ class _Run:
         for tier in self._tiers:
             first = int(self._begins[tier.first])
             for table, (order, starts) in enumerate(tier.tables):
-                keys = _keys(features.descriptors, table, tier.bits)
+                keys = _keys(features.descriptors[:, table * _KEY_BYTES :], tier.bits)
                 begin = starts[keys].astype(np.intp)
                 size = starts[keys + 1].astype(np.intp) - begin
                 size[size > _MAX_BUCKET] = 0
@@ -155,9 +155,12 @@ class _Run:
         bits = min(8 * _KEY_BYTES, max(8, int(np.ceil(np.log2(max(1, count)))) - _BUCKET_LOG))
         stored = self._stored[self._byte(first) : self._byte(self._pictures)]
         sort = partial(_sorted, stored, self._begins[first : self._pictures + 1], bits=bits)
-        with ThreadPoolExecutor(_SORTED_AT_ONCE) as threads:
-            tables = tuple(threads.map(sort, range(TABLES)) if count > _BLOCK else map(sort, range(TABLES)))
-        self._tiers.append(_Tier(first, self._pictures, bits, tables))
+        if count > _BLOCK:
+            with ThreadPoolExecutor(_SORTED_AT_ONCE) as threads:
+                parts = list(threads.map(sort, np.array_split(range(TABLES), _SORTED_AT_ONCE)))
+        else:
+            parts = [sort(range(TABLES))]
+        self._tiers.append(_Tier(first, self._pictures, bits, tuple(table for part in parts for table in part)))
         more = np.arange(len(self._owners) << _OWNED_LOG, end, 1 << _OWNED_LOG)
         owners = np.searchsorted(self._begins[: self._pictures + 1], more, side="right") - 1
         self._owners = np.concatenate([self._owners, owners.astype(np.uint32)])
@@ -267,41 +270,54 @@ class KeypointIndex:
 
 
 def _sorted(
-    stored: NDArray[np.uint8], begins: NDArray[np.int64], table: int, *, bits: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-    """The corners of pictures in their stored form that the table lists, by their key, as numbers among those listed,
-    and where each key begins. `begins` are the pictures' first corners."""
+    stored: NDArray[np.uint8], begins: NDArray[np.int64], tables: Iterable[int], *, bits: int
+) -> list[tuple[NDArray[np.uint8], NDArray[np.uint32]]]:
+    """The corners of pictures in their stored form that each of the tables lists, by their key, as numbers among those
+    listed, and where each key begins. `begins` are the pictures' first corners."""
     begins = begins - begins[0]
     whole, rest = divmod(int(begins[-1]), TABLES)
-    count = whole * _LISTED + int(np.count_nonzero(_PLACES[table] < rest))
-    order = np.empty((count, 3 if count <= 1 << 24 else 4), np.uint8)
-    if _KERNEL is not None:
-        sizes, key = (HEAD_BYTES, CORNER_BYTES, PLACE_BYTES), (table * _KEY_BYTES, bits)
-        return order, _KERNEL.sort(stored, begins, sizes, table, key, order)
+    # New memory takes longer to get than to write to, so one table after the other uses the same.
+    room = np.empty(2 * _LISTED * (whole + 1) + (1 << bits), np.uint32)
+    found = []
+    for table in tables:
+        count = whole * _LISTED + int(np.count_nonzero(_PLACES[table] < rest))
+        order = np.empty((count, 3 if count <= 1 << 24 else 4), np.uint8)
+        if _KERNEL is not None:
+            sizes, key = (HEAD_BYTES, CORNER_BYTES, PLACE_BYTES), (int(table) * _KEY_BYTES, bits)
+            starts = _KERNEL.sort(stored, begins, sizes, int(table), key, order, room)
+        else:
+            starts = _sorted_here(stored, begins, table, bits, order)
+        found.append((order, starts))
+    return found
 
-    def block(at: int) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
-        listed = np.arange(at, min(at + _BLOCK, count), dtype=np.uint32)
-        corners = _corners(listed, table)
-        owners = np.searchsorted(begins, corners, side="right") - 1
+
+def _sorted_here(
+    stored: NDArray[np.uint8], begins: NDArray[np.int64], table: int, bits: int, order: NDArray[np.uint8]
+) -> NDArray[np.uint32]:
+    """What the kernel's `sort` does."""
+    # Block by block: sorting 14 million at once takes twice the memory of the tables.
+    blocks = [slice(at, at + _BLOCK) for at in range(0, len(order), _BLOCK)]
+    keys = np.empty(len(order), np.int32)
+    for block in blocks:
+        corners = _corners(np.arange(len(order), dtype=np.uint32)[block], table)
+        first, last = np.searchsorted(begins, corners[[0, -1]], side="right") - 1
+        owners = np.repeat(np.arange(first, last + 1), np.diff(begins[first : last + 2]))[corners - begins[first]]
         descriptors = (owners + 1) * HEAD_BYTES + corners * CORNER_BYTES + PLACE_BYTES
-        return listed, _keys(stored[descriptors[:, None] + np.arange(TABLES * _KEY_BYTES)], table, bits)
-
-    # Counted first and placed then, block by block: sorting 29 million at once takes twice the memory of the tables.
+        keys[block] = _keys(stored[descriptors[:, None] + np.arange(_KEY_BYTES) + table * _KEY_BYTES], bits)
     starts = np.zeros((1 << bits) + 1, np.uint32)
-    for at in range(0, count, _BLOCK):
-        starts[1:] += np.bincount(block(at)[1], minlength=1 << bits).astype(np.uint32)
+    starts[1:] = np.bincount(keys, minlength=1 << bits)
     np.cumsum(starts, out=starts)
     free = starts[:-1].copy()
-    for at in range(0, count, _BLOCK):
-        listed, keys = block(at)
-        by_key = _order(keys)
-        keys = keys[by_key]
-        firsts = np.flatnonzero(np.diff(keys, prepend=-1))
-        counts = np.diff(firsts, append=len(keys))
-        places = np.arange(len(keys)) + np.repeat(free[keys[firsts]] - firsts, counts)
-        order[places] = listed[by_key].astype("<u4").view(np.uint8).reshape(-1, 4)[:, : order.shape[1]]
-        free[keys[firsts]] += counts.astype(np.uint32)
-    return order, starts
+    for block in blocks:
+        by_key = _order(keys[block])
+        sorted_keys = keys[block][by_key]
+        firsts = np.flatnonzero(np.diff(sorted_keys, prepend=-1))
+        counts = np.diff(firsts, append=len(sorted_keys))
+        places = np.arange(len(by_key)) + np.repeat(free[sorted_keys[firsts]] - firsts, counts)
+        numbers = (by_key + block.start).astype("<u4").view(np.uint8).reshape(-1, 4)
+        order[places] = numbers[:, : order.shape[1]]
+        free[sorted_keys[firsts]] += counts.astype(np.uint32)
+    return starts
 
 
 def _corners(listed: NDArray[np.uint32], table: int) -> NDArray[np.intp]:
@@ -323,6 +339,7 @@ def _order(keys: NDArray[np.int32]) -> NDArray[np.intp]:
     return lower[np.argsort((keys >> 16).astype(np.uint16)[lower], kind="stable")]
 
 
-def _keys(descriptors: NDArray[np.uint8], table: int, bits: int) -> NDArray[np.int32]:
-    part = descriptors[:, table * _KEY_BYTES : (table + 1) * _KEY_BYTES].astype(np.int32)
-    return (part[:, 0] << 16 | part[:, 1] << 8 | part[:, 2]) >> (8 * _KEY_BYTES - bits)
+def _keys(parts: NDArray[np.uint8], bits: int) -> NDArray[np.int32]:
+    """So many bits of what the first bytes of each row are."""
+    bytes_of = parts[:, :_KEY_BYTES].astype(np.int32)
+    return (bytes_of[:, 0] << 16 | bytes_of[:, 1] << 8 | bytes_of[:, 2]) >> (8 * _KEY_BYTES - bits)

@@ -15,7 +15,9 @@ A segment holds records of one shelf (a state, or the answers) as plain little-e
     40    48  each section of `SECTIONS`: offset, bytes (8 each), SHA-256 (32)
     ...       zeros up to 4,096; then the sections, each on a multiple of 64 bytes
 
-So the manifest vouches for the header, the header for every section, and a reader may fetch only the sections it needs.
+So the manifest vouches for the header, the header for every section, and a reader may fetch only the sections it needs,
+now or later: a lookup by hashes never fetches the corners. What searches need besides, tables of numbers, is made of
+the sections by who needs it and is in no file, so that it has no version and cannot be another list's.
 Records that have left the list are named in the manifest until their segment is written anew without them. This module
 knows files; `optout.exclusions.segment` knows what is in them. It is free of NumPy, since page functions use it too.
 """
@@ -70,7 +72,7 @@ _AT_ONCE = 8
 # Read at a time: what is read is copied once more on its way, and what every thread had for that is not given back.
 _PIECE_BYTES = 128 << 10
 # What a record takes as a rule in all that comes before the corners, eight codes included, and in the ids alone: so
-# much is fetched with the header, to be asked for once. What is longer is fetched after.
+# much is fetched with the header, without waiting for what that says. What is longer is fetched after.
 _RECORD_BYTES, _ID_BYTES = 384, 40
 _MISSING = {"NoSuchKey", "404"}
 # Somebody else has replaced the manifest, or is doing it at this moment.
@@ -254,23 +256,29 @@ class Snapshots:
 
         Raises `SnapshotDamaged` when a segment is missing, cut off or changed.
         """
-        refs, wanted = tuple(refs), SECTIONS[SECTIONS.index(first) : SECTIONS.index(last) + 1]
+        wanted = SECTIONS[SECTIONS.index(first) : SECTIONS.index(last) + 1]
         found: list[Sections] = []
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            begun = list(threads.map(lambda ref: self._begin(ref, last), refs))
+            begun = []
+            for ref in refs:
+                known = memoryview(bytearray(_expected(ref, last)))
+                begun.append((ref, known, self._fetches(threads, ref, 0, known)))
             checks: list[Future[None]] = []
-            for ref, (header, known) in zip(refs, begun, strict=True):
+            for ref, known, fetches in begun:
+                fetches[0].result()
+                header = Header.from_bytes(bytes(known[:HEADER_BYTES]), ref)
                 begin, end = header.sections[first][0], sum(header.sections[last][:2])
                 if not HEADER_BYTES <= begin <= end <= ref.size:
                     raise SnapshotDamaged("sections of a segment")
-                span = memoryview(bytearray(end - begin))
-                there = max(0, min(end, len(known)) - begin)
-                span[:there] = known[begin : begin + there]
-                places = {name: (header.sections[name][0] - begin, header.sections[name][1]) for name in wanted}
-                content = {name: span[at : at + size] for name, (at, size) in places.items()}
+                whole, awaited = known, list(fetches)
+                if end > len(known):
+                    whole = memoryview(bytearray(end))
+                    awaited.append(threads.submit(_copy, fetches, known, whole))
+                    awaited += self._fetches(threads, ref, len(known), whole[len(known) :])
+                places = {name: header.sections[name][:2] for name in wanted}
+                content = {name: whole[at : at + size] for name, (at, size) in places.items()}
                 found.append(Sections(header, content))
-                fetches = self._fetches(threads, ref, begin + there, span[there:])
-                checks += [threads.submit(_check, fetches, header, name, content[name]) for name in wanted]
+                checks += [threads.submit(_check, awaited, header, name, content[name]) for name in wanted]
             for check in checks:
                 check.result()
         return found
@@ -292,13 +300,6 @@ class Snapshots:
                 raise SnapshotDamaged("sections of a segment")
             for check in checks:
                 check.result()
-
-    def _begin(self, ref: SegmentRef, last: str) -> tuple[Header, memoryview]:
-        """The header of a segment, and the first bytes of the file as far as they are known now."""
-        usual = ref.records * (_ID_BYTES if last == SECTIONS[0] else _RECORD_BYTES) + ALIGNMENT * len(SECTIONS)
-        known = memoryview(bytearray(min(max(HEADER_BYTES, ref.size), HEADER_BYTES + usual, _CHUNK_BYTES)))
-        self._fetch(ref, 0, known)
-        return Header.from_bytes(bytes(known[:HEADER_BYTES]), ref), known
 
     def _fetches(self, threads: Executor, ref: SegmentRef, begin: int, place: memoryview) -> list[Future[None]]:
         """Begin to fetch what lies in a segment from `begin` on into `place`."""
@@ -331,6 +332,21 @@ class Snapshots:
 
 def _manifest_key(epoch: int) -> str:
     return f"epochs/{epoch}/manifest"
+
+
+def _expected(ref: SegmentRef, last: str) -> int:
+    """Bytes of a segment's file up to the end of a section, as a rule."""
+    if last == SECTIONS[-1]:
+        return max(HEADER_BYTES, ref.size)
+    usual = ref.records * (_ID_BYTES if last == SECTIONS[0] else _RECORD_BYTES)
+    return max(HEADER_BYTES, min(ref.size, HEADER_BYTES + ALIGNMENT * len(SECTIONS) + usual))
+
+
+def _copy(fetches: Iterable[Future[None]], known: memoryview, whole: memoryview) -> None:
+    """What was fetched, once it is there, to where there is room for more."""
+    for fetch in fetches:
+        fetch.result()
+    whole[: len(known)] = known
 
 
 def _check(fetches: Iterable[Future[None]], header: Header, name: str, content: memoryview) -> None:

@@ -663,6 +663,24 @@ def test_a_record_added_again_after_its_removal_is_not_taken_for_the_removed_one
     assert contents(place.fresh().list) == {link("a")}
 
 
+def test_records_longer_than_usual_are_read_in_full_and_checked(place: Place) -> None:
+    people = [
+        FaceExclusion(f"p{seed}", (face("", seed=seed).embeddings[0],) * 5, "model", State.ACCEPTED)
+        for seed in range(1, 9)
+    ]
+    place.append(*map(Add, people))
+    place.compact()
+    del place.table.items["log#1", 1]
+    assert contents(place.fresh().list) == set(people)
+    (key,) = place.segment_keys
+    found = place.bucket.latest(key)
+    assert found is not None
+    for at in (HEADER_BYTES + 1, HEADER_BYTES + 8 * 1_000, HEADER_BYTES + 8 * 2_500):
+        place.spoil(key, flip(at))
+        assert place.refuses()
+        place.spoil(key, flip(at))
+
+
 def test_a_segment_holds_what_was_put_into_it() -> None:
     keypoints = bytes([1]) + bytes(99)
     records: list[Record] = [
