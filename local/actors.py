@@ -80,11 +80,11 @@ def expect(answer: httpx.Response, status: int, what: str) -> httpx.Response:
 
 
 class Requester:
-    """A person at the public site, with a browser that runs no JavaScript."""
+    """A person at the public site, with a browser that runs no JavaScript and accepts one language."""
 
-    def __init__(self, running: Running, email: str, **answers: str) -> None:
+    def __init__(self, running: Running, email: str, language: str = "en", **answers: str) -> None:
         self._running = running
-        self._http = running.http(headers=HTML)
+        self._http = running.http(headers=HTML | {"Accept-Language": language})
         self.email = email
         self.answers = {
             "country": "DE",

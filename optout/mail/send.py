@@ -239,9 +239,10 @@ def compose(message: Message, to: str) -> EmailMessage:
     mail["X-Letter-Id"] = message.letter_id
     # RFC 3834: keeps out-of-office replies away from the support address.
     mail["Auto-Submitted"] = "auto-generated"
-    mail["Content-Language"] = message.language
     mail.set_content(message.text, cte="quoted-printable")
     mail.add_alternative(message.html, subtype="html", cte="quoted-printable")
+    # Last: what is set before belongs to the first part as soon as there are two.
+    mail["Content-Language"] = message.language
     return mail
 
 

@@ -49,6 +49,7 @@ LEADS_TO = {
     Letter.REJECTED: ["appeal"],
     Letter.REVOKED: ["appeal"],
 }
+HEADERS = ("From", "To", "Reply-To", "Subject", "X-Letter-Id", "Auto-Submitted", "Content-Language")
 MESSAGE = Message("letter-1", "Subject", "Text", "<p>Text</p>", "pl")
 
 
@@ -283,13 +284,14 @@ def test_a_letter_leaves_with_its_id_and_answers_reach_support(ses: _Ses) -> Non
     assert call["Destination"] == {"ToAddresses": ["amelie@example.org"]}
     assert call["ConfigurationSetName"] == "Letters"
     mail = BytesParser(policy=policy.default).parsebytes(call["Content"]["Raw"]["Data"])
-    assert {name: mail[name] for name in ("From", "To", "Reply-To", "Subject", "X-Letter-Id", "Auto-Submitted")} == {
+    assert {name: mail[name] for name in HEADERS} == {
         "From": "Lens Search <optout@example.org>",
         "To": "amelie@example.org",
         "Reply-To": "help@example.org",
         "Subject": MESSAGE.subject,
         "X-Letter-Id": "letter-1",
         "Auto-Submitted": "auto-generated",
+        "Content-Language": "pl",
     }
     text, html = mail.get_body(("plain",)), mail.get_body(("html",))
     assert text is not None
