@@ -1,7 +1,9 @@
 """How many edited copies are recognised, how often different pictures are confused, and what that costs.
 
-    python -m bench.copies FOLDER                     recall by group of edits, false matches, templates, cost by stage
-    python -m bench.copies FOLDER --grow 1000 10000   the same search among more enrolled pictures
+    python -m bench.copies FOLDER                 recall by group of edits, false matches, templates, cost by stage
+    python -m bench.copies FOLDER --more          the same for a second set of edits
+    python -m bench.copies FOLDER --grow 1000 10000 100000
+                                                  cost and recall of whole checks among more enrolled pictures
 
 FOLDER holds pictures, in folders or not; a tenth of them is never enrolled: these fill collages and are asked as
 strangers. Peers (`threatexchange`, `pdqhash`, `imagehash`) are asked in the same run, in an environment that this
@@ -25,7 +27,7 @@ import sys
 import time
 import venv
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,10 +39,11 @@ from PIL import Image, ImageDraw, ImageFont
 from bench import edits
 from optout import ExclusionList, Fingerprint
 from optout.errors import PhotoUnreadable
-from optout.exclusions.agreement import place
-from optout.exclusions.keypoint_index import KeypointIndex
+from optout.exclusions.entry import ImageExclusion, State
+from optout.exclusions.matcher import PDQ_CANDIDATE_RADIUS
+from optout.exclusions.segment import Part, Segment
 from optout.fingerprint.image import decode
-from optout.fingerprint.keypoints import Features, Keypoints, from_bytes
+from optout.fingerprint.keypoints import DESCRIPTOR_BYTES, Features, Keypoints, from_bytes, to_bytes
 from optout.fingerprint.pdq import pdq_hashes
 from optout.fingerprint.views import Views
 
@@ -212,8 +215,10 @@ class Outcome:
     seconds: float = 0.0
 
 
-def recall(pictures: Pictures, first: int, queries: int, methods: Sequence[Any]) -> dict[str, Outcome]:
-    """Ask every method for every edit of so many enrolled pictures, and for all strangers."""
+def recall(
+    pictures: Pictures, first: int, queries: int, methods: Sequence[Any], chosen: Sequence[str]
+) -> dict[str, Outcome]:
+    """Ask every method for every chosen edit of so many enrolled pictures, and for all strangers."""
     for name, image in bar(list(pictures.enrolled.items()), "enrolling"):
         data = edits.encoded(image, quality=95)
         for method in methods:
@@ -221,7 +226,7 @@ def recall(pictures: Pictures, first: int, queries: int, methods: Sequence[Any])
     outcomes = {method.name: Outcome() for method in methods}
     asked = list(pictures.enrolled.items())[first : first + queries]
     fillers = list(pictures.strangers.values())[:25]
-    for (name, image), edit in bar(list(itertools.product(asked, edits.EDITS)), "asking for copies"):
+    for (name, image), edit in bar(list(itertools.product(asked, chosen)), "asking for copies"):
         data = edits.apply(edit, image, name, fillers)
         for method in methods:
             outcome = outcomes[method.name]
@@ -241,12 +246,12 @@ def recall(pictures: Pictures, first: int, queries: int, methods: Sequence[Any])
     return outcomes
 
 
-def templates(pictures: Pictures, count: int) -> dict[str, tuple[int, int, int]]:
+def templates(pictures: Pictures, count: int, names: Sequence[str]) -> dict[str, tuple[int, int, int]]:
     """Different pictures under the same template: how many pairs are excluded, how many reviewed, of how many."""
     found = {}
     fillers = list(pictures.strangers.values())
     chosen = list(pictures.enrolled.items())[-count:]
-    for edit in bar(edits.TEMPLATES, "templates"):
+    for edit in bar(names, "templates"):
         method, files = Cascade(), {}
         for name, image in chosen:
             # One seed for all, so that the words and places are the same too; what differs is the picture.
@@ -290,94 +295,160 @@ def stages(pictures: Pictures, cascade: Cascade) -> dict[str, float]:
     return {step: float(np.median(values)) for step, values in taken.items()}
 
 
-def grow(pictures: Pictures, sizes: Iterable[int], queries: int) -> list[str]:
-    """Search among ever more enrolled pictures. The additional ones are bootstrapped: the corners of a random real
-    picture, each bit of their descriptors flipped with probability .2, turned as a whole and moved by chance."""
+# The weakest edits of both sets, and some that are not.
+GROWN = ("crop_o50", "crop_c50", "page30", "onto_photo", "hard", "tilt12", "collage4", "meme", "smiley1_50", "scale0.5")
+# Corners that are of the same picture but seen again differ by chance in up to a quarter of their bits; codes of
+# different pictures in 90 of 256 and more.
+_CORNER_FLIPS, _CODE_FLIPS, _MOVED = 0.2, 0.38, 20
+
+
+def grow(pictures: Pictures, sizes: Sequence[int], first: int, queries: int) -> list[str]:
+    """Whole checks among ever more enrolled pictures. The additional ones are bootstrapped: of a random real picture
+    the corners, each bit of their descriptors flipped with probability .2 and each moved by chance, and the codes, .38
+    of their bits flipped; and the sketch of another one, so that they are copies of nothing."""
     rng = np.random.default_rng(1)
-    index = KeypointIndex()
-    own: dict[str, int] = {}
-    real: list[Keypoints] = []
+    real: dict[str, ImageExclusion] = {}
     for name, image in bar(list(pictures.enrolled.items()), "enrolling"):
-        data = Views(np.asarray(image)).enrolled
-        if data is not None:
-            real.append(from_bytes(data))
-            own[name] = index.add(real[-1])
+        seen = Fingerprint.of(edits.encoded(image, quality=95), faces=False)
+        if seen.keypoints is not None:
+            real[name] = ImageExclusion(name, cast(str, seen.sha256), seen.codes, State.ACCEPTED, seen.keypoints)
     fillers = list(pictures.strangers.values())[:25]
-    hard = ("crop_o50", "page30", "onto_photo", "hard", "tilt12", "collage2", "scale0.5")
     asked = [
-        (own[name], edits.apply(edit, pictures.enrolled[name], name, fillers))
-        for name in list(own)[:queries]
-        for edit in hard
+        (name, edit, edits.apply(edit, pictures.enrolled[name], name, fillers))
+        for name in list(pictures.enrolled)[first : first + queries]
+        if name in real
+        for edit in GROWN
     ]
-    views = [(row, Views(decode(data).rgb)) for row, data in bar(asked, "edited copies")]
-    strangers = [Views(np.asarray(image)) for image in list(pictures.strangers.values())[:20]]
-    for view in itertools.chain((view for _, view in views), strangers):
-        view.all  # noqa: B018 - computed here, not in what is measured
+    copies = [(name, edit, _seen(data)) for name, edit, data in bar(asked, "edited copies")]
+    files = [edits.encoded(image) for image in pictures.strangers.values()]
+    strangers, taken = [], []
+    for data in files:
+        started = time.process_time()
+        strangers.append(_seen(data))
+        taken.append((time.process_time() - started) * 1e3)
+    decoding, hashing = _references(files)
+    print(
+        f"A fingerprint with all views: {np.median(taken):.1f} ms (median of {len(files)} strangers), "
+        f"{np.median(taken) / decoding:.0f} times Pillow's decoding ({decoding:.2f} ms), "
+        f"{np.median(taken) / hashing:.1f} times pdqhash ({hashing:.1f} ms, decoding included)\n"
+    )
     lines = [
-        "| enrolled | own picture a candidate | recognised by corners | a stranger's check, ms (median) | memory, MB |",
-        "|---|---|---|---|---|",
+        "| enrolled | recognised | + review | taken for others | PDQ stage, ms | check, ms | 95 % | / Pillow "
+        "| / pdqhash | made in, s | memory, MB |\n" + "|---" * 11 + "|"
     ]
-    for size in sizes:
-        for _ in bar(range(size - len(index)), f"growing to {size}"):
-            index.add(_bootstrapped(real[int(rng.integers(len(real)))], rng))
-        index.candidates(strangers[0].all[0].features)
-        among = recognised = 0
-        for row, view in views:
-            rows = [
-                (part, grey, features, index.candidates(features))
-                for part in view.all
-                for grey, features in ((part.grey, part.features), (part.grey[:, ::-1], part.mirrored))
-            ]
-            hits = [(grey, features) for _, grey, features, found in rows if row in found]
-            among += bool(hits)
-            placed = (place(grey, features, index.keypoints(row)) for grey, features in hits)
-            recognised += any(likeness is not None and likeness.sure for likeness in placed)
-        taken = []
-        for view in strangers:
+    made = _Made(list(real.values()), rng)
+    for size in sorted(sizes):
+        started = time.process_time()
+        listed = made.listed(size)
+        listed.check(strangers[0], scopes=["image"])  # sorts what is sorted at the first search
+        built = time.process_time() - started
+        shelf = listed._shelves[State.ACCEPTED]
+        hits: Counter[str] = Counter()
+        for name, _, seen in bar(copies, f"copies among {size:,}"):
+            verdict = listed.check(seen, scopes=["image"])
+            named = {match.exclusion_id for match in verdict.matches}
+            hits[str(verdict.verdict) if name in named else ""] += 1
+            hits["other"] += bool(named - {name})
+        stage, whole = [], []
+        for seen in bar(strangers * 3, f"strangers among {size:,}"):
+            codes = [code for code, _ in cast(Views, seen.views).codes]
             started = time.process_time()
-            for part in view.all:
-                for grey, features in ((part.grey, part.features), (part.grey[:, ::-1], part.mirrored)):
-                    for row in index.candidates(features):
-                        place(grey, features, index.keypoints(row))
-            taken.append((time.process_time() - started) * 1e3)
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            shelf.near(codes, PDQ_CANDIDATE_RADIUS)
+            middle = time.process_time()
+            hits["other"] += bool(listed.check(seen, scopes=["image"]).matches)
+            whole.append((time.process_time() - middle) * 1e3)
+            stage.append((middle - started) * 1e3)
+        memory = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+        check = float(np.median(whole))
+        sure, doubtful = hits["exclude"] / len(copies), hits["review"] / len(copies)
         lines.append(
-            f"| {len(index):,} | {among / len(views):.3f} | {recognised / len(views):.3f} | {np.median(taken):.1f} "
-            f"| {memory:,.0f} |"
+            f"| {size:,} | {sure:.3f} | {sure + doubtful:.3f} "
+            f"| {hits['other']} | {np.median(stage):.1f} | {check:.1f} | {np.quantile(whole, 0.95):.1f} "
+            f"| {check / decoding:.0f} | {check / hashing:.1f} | {built:.0f} | {memory:,.0f} |"
         )
         print(lines[-1], flush=True)
     return lines
 
 
-def _bootstrapped(keypoints: Keypoints, rng: np.random.Generator) -> Keypoints:
-    features = keypoints.features
-    flipped = np.packbits(rng.random((len(features), features.descriptors.shape[1] * 8)) < 0.2, axis=1)
-    turn = rng.integers(256)
-    moved = features.points + rng.normal(0, 20, features.points.shape)
-    return Keypoints(
-        keypoints.width,
-        keypoints.height,
-        Features(
+def _seen(data: bytes) -> Fingerprint:
+    """The fingerprint, with all that a check would compute of it when it first asks."""
+    seen = Fingerprint.of(data, faces=False)
+    views = cast(Views, seen.views)
+    views.codes, views.all  # noqa: B018
+    return seen
+
+
+def _references(files: Sequence[bytes]) -> tuple[float, float]:
+    """Median milliseconds that Pillow's decoding takes, and a hash by `pdqhash` with decoding."""
+    decoding = []
+    for data in files:
+        started = time.process_time()
+        Image.open(io.BytesIO(data)).load()
+        decoding.append((time.process_time() - started) * 1e3)
+    hashing = Hashing()
+    taken = [hashing.of(data)["pdqhash"][1] for data in files]
+    hashing.end()
+    return float(np.median(decoding)), float(np.median(taken))
+
+
+class _Made:
+    """Lists of the real pictures and as many bootstrapped ones as are wanted."""
+
+    def __init__(self, real: list[ImageExclusion], rng: np.random.Generator) -> None:
+        self._real, self._rng = real, rng
+        self._keypoints = [from_bytes(cast(bytes, each.keypoints)) for each in real]
+        # Masks to draw from: making each anew takes most of the time.
+        corner_bits = rng.random((1 << 16, DESCRIPTOR_BYTES * 8)) < _CORNER_FLIPS
+        self._corner_masks = np.packbits(corner_bits, axis=1)
+        self._code_masks = np.packbits(rng.random((1 << 14, 256)) < _CODE_FLIPS, axis=1)
+        self._segments: list[Segment] = [Segment.of(str(State.ACCEPTED), real)]
+
+    def listed(self, size: int) -> ExclusionList:
+        """A list of so many: what a shorter one held, and more."""
+        have = sum(map(len, self._segments))
+        for at in bar(range(have, size, 4_000), f"growing to {size:,}"):
+            more = [self._one(number) for number in range(at, min(size, at + 4_000))]
+            self._segments.append(Segment.of(str(State.ACCEPTED), more))
+        listed = ExclusionList()
+        listed.load([Part(segment, np.ones(len(segment), bool)) for segment in self._segments])
+        return listed
+
+    def _one(self, number: int) -> ImageExclusion:
+        which, other = self._rng.integers(len(self._real), size=2).tolist()
+        keypoints, features = self._keypoints[which], self._keypoints[which].features
+        moved = features.points + self._rng.normal(0, _MOVED, features.points.shape)
+        corners = Features(
             moved.clip(0, 511).astype(np.float32),
-            (features.angles.astype(int) + turn).astype(np.uint8),
+            features.angles,
             features.levels,
-            features.descriptors ^ flipped,
-        ),
-        keypoints.sketch,
-    )
+            features.descriptors ^ self._corner_masks[self._rng.integers(len(self._corner_masks), size=len(features))],
+        )
+        sketch = self._keypoints[other if other != which else other - 1].sketch
+        codes = np.frombuffer(b"".join(self._real[which].dihedral), np.uint8).reshape(-1, 32)
+        flipped = codes ^ self._code_masks[self._rng.integers(len(self._code_masks), size=len(codes))]
+        return ImageExclusion(
+            f"made-{number}",
+            self._rng.bytes(32).hex(),
+            tuple(row.tobytes() for row in flipped),
+            State.ACCEPTED,
+            to_bytes(Keypoints(keypoints.width, keypoints.height, corners, sketch)),
+        )
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------------
 
 
-def table(outcomes: dict[str, Outcome], queries: int) -> list[str]:
+Groups = dict[str, list[str]]
+
+
+def table(outcomes: dict[str, Outcome], queries: int, groups: Groups) -> list[str]:
     """Markdown: recall by group and method, with the interval of the first."""
     names = list(outcomes)
     lines = [
         f"| group (edits) | {names[0]} | 95 % | + review | {' | '.join(names[1:])} |",
         "|---" * (len(names) + 3) + "|",
     ]
-    for group, members in [*edits.groups().items(), ("**all**", list(edits.EDITS))]:
+    for group, members in [*groups.items(), ("**all**", list(itertools.chain(*groups.values())))]:
         count = len(members) * queries
         hits = {name: sum(outcomes[name].excluded[edit] for edit in members) for name in names}
         low, high = interval(hits[names[0]], count)
@@ -391,9 +462,8 @@ def table(outcomes: dict[str, Outcome], queries: int) -> list[str]:
     return lines
 
 
-def plot(outcomes: dict[str, Outcome], queries: int, path: Path) -> None:
+def plot(outcomes: dict[str, Outcome], queries: int, groups: Groups, path: Path) -> None:
     """Recall by group as bars, a colour for each method, whiskers for the 95 % interval."""
-    groups = edits.groups()
     colours = ["#1d70b8", "#b1b4b6", "#d4351c", "#f47738", "#85994b"]
     row, left, width = 22 * len(outcomes) // 2 + 12, 150, 620
     image = Image.new("RGB", (left + width + 60, 50 + row * len(groups) + 20), "white")
@@ -425,7 +495,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--queries", type=int, default=30, help="enrolled pictures whose copies are asked for")
     parser.add_argument("--templates", type=int, default=20, help="pictures put under each template")
-    parser.add_argument("--grow", type=int, nargs="+", metavar="N", help="measure the search among N enrolled pictures")
+    parser.add_argument("--more", action="store_true", help="the second set of edits and templates")
+    parser.add_argument("--grow", type=int, nargs="+", metavar="N", help="whole checks among N enrolled pictures")
     parser.add_argument("--plot", type=Path, default=Path("copies.png"))
     parser.add_argument("--from", dest="first", type=int, default=0, help="leave out so many enrolled pictures")
     options = parser.parse_args()
@@ -438,23 +509,25 @@ def main() -> None:
         f"{len(pictures.enrolled)} pictures enrolled, {len(pictures.strangers)} strangers\n"
     )
     if options.grow:
-        print("\n".join(grow(pictures, options.grow, queries)))
+        print("\n".join(grow(pictures, options.grow, options.first, queries)))
         return
+    chosen = edits.MORE if options.more else edits.EDITS
     cascade, hashing = Cascade(), Hashing()
-    outcomes = recall(pictures, options.first, queries, [cascade, Hashes(), *peers(hashing)])
+    outcomes = recall(pictures, options.first, queries, [cascade, Hashes(), *peers(hashing)], list(chosen))
     hashing.end()
-    print("\n".join(table(outcomes, queries)))
-    pairs = queries * len(edits.EDITS) * (len(pictures.enrolled) - 1) + len(pictures.strangers) * len(pictures.enrolled)
+    print("\n".join(table(outcomes, queries, edits.groups(chosen))))
+    copies = queries * len(chosen)
+    pairs = copies * (len(pictures.enrolled) - 1) + len(pictures.strangers) * len(pictures.enrolled)
     print(f"\nFalse matches in {pairs:,} pairs, and the most there may be (95 %):")
     for name, outcome in outcomes.items():
         wrong = sum(verdict.startswith("exclude") for verdict, _, _ in outcome.false)
         doubt = len(outcome.false) - wrong
-        files = queries * len(edits.EDITS) + len(pictures.strangers)
+        files = copies + len(pictures.strangers)
         hit = len({asked for verdict, asked, _ in outcome.false if verdict.startswith("exclude")})
         print(
             f"- {name}: {wrong} excluded (<= {at_most(wrong, pairs):.1e} a pair), {doubt} reviewed; {hit} of {files:,} "
             f"files excluded wrongly (<= {at_most(hit, files):.1e} a file); "
-            f"{outcome.seconds / (queries * len(edits.EDITS)) * 1e3:.1f} ms a file, decoding included"
+            f"{outcome.seconds / copies * 1e3:.1f} ms a file, decoding included"
         )
         for verdict, asked, other in outcome.false[:5]:
             print(f"    {verdict}: {asked} taken for {other}")
@@ -463,8 +536,8 @@ def main() -> None:
         + ", ".join(
             f"{edit} {hits / queries:.2f}"
             for edit, hits in sorted(
-                ((edit, outcomes[cascade.name].excluded[edit]) for edit in edits.EDITS), key=lambda pair: pair[1]
-            )[:8]
+                ((edit, outcomes[cascade.name].excluded[edit]) for edit in chosen), key=lambda pair: pair[1]
+            )[:12]
         )
     )
     print(
@@ -474,9 +547,13 @@ def main() -> None:
     for step, value in stages(pictures, cascade).items():
         print(f"- {step}: {value:.1f}")
     print("\nDifferent pictures under one template:")
-    for edit, (wrong, doubt, count) in templates(pictures, min(options.templates, len(pictures.enrolled))).items():
+    for edit, (wrong, doubt, count) in templates(
+        pictures,
+        min(options.templates, len(pictures.enrolled)),
+        edits.MORE_TEMPLATES if options.more else edits.TEMPLATES,
+    ).items():
         print(f"- {edit}: {wrong} of {count} pairs excluded (<= {at_most(wrong, count):.1e}), {doubt} reviewed")
-    plot(outcomes, queries, options.plot)
+    plot(outcomes, queries, edits.groups(chosen), options.plot)
     print(f"\nPlot: {options.plot}")
 
 

@@ -27,7 +27,7 @@ EDITS: dict[str, tuple[str, Edit]] = {}
 MORE: dict[str, tuple[str, Edit]] = {}
 # Edits that put the same thing on every picture: different pictures with them must not match.
 TEMPLATES = ("meme", "caption_bar", "phone", "page80", "page50", "watermark", "letterbox_tall", "border20")
-MORE_TEMPLATES = ("post_dark", "news", "poster", "subtitled", "story_text", "stickers", "profile", "shop")
+MORE_TEMPLATES = ("post_dark", "news", "poster", "subtitled", "story_text", "stickers", "shop", "stock_lines")
 
 _PHRASES = ("ME ON A MONDAY", "NOBODY EXPECTED THIS", "WHEN THE BUILD IS GREEN", "ONE DOES NOT SIMPLY", "STILL WAITING")
 

@@ -32,12 +32,12 @@ def pdq_hashes(rgb: NDArray[np.uint8]) -> tuple[tuple[bytes, ...], int]:
     """
     plain, upside_down, mirrored, turned = _grids(rgb)
     grids = (plain, mirrored.T, turned, upside_down.T, upside_down, mirrored, plain.T, turned.T)
-    return tuple(_bits(_dct() @ grid @ _dct().T) for grid in grids), _quality(plain)
+    return _codes(np.stack(grids)), int(_qualities(plain[None])[0])
 
 
-def pdq_of_grid(grid: NDArray[np.float32]) -> tuple[bytes, int]:
-    """The hash and the quality of a picture that has been shrunk to (64, 64) luma already."""
-    return _bits(_dct() @ grid @ _dct().T), _quality(grid)
+def pdq_of_grids(grids: NDArray[np.float32]) -> list[tuple[bytes, int]]:
+    """The hashes and the qualities of n pictures that have been shrunk to (n, 64, 64) luma already."""
+    return list(zip(_codes(grids), _qualities(grids).tolist(), strict=True))
 
 
 def distance(one: bytes, other: bytes) -> int:
@@ -96,13 +96,15 @@ def _dct() -> NDArray[np.float32]:
     return np.asarray(np.sqrt(2 / _GRID) * np.cos(np.pi / 2 / _GRID * i * (2 * j + 1)), dtype=np.float32)
 
 
-def _quality(grid: NDArray[np.floating]) -> int:
+def _qualities(grids: NDArray[np.floating]) -> NDArray[np.int64]:
     """How much structure there is to hash: the sum of clear steps between neighbours, scaled as in the reference."""
-    steps = sum(int(np.abs(np.trunc(np.diff(grid, axis=axis) * 100 / 255)).sum()) for axis in (0, 1))
-    return min(steps // 90, 100)
+    steps = [np.abs(np.trunc(np.diff(grids, axis=axis) * 100 / 255)).sum(axis=(1, 2)) for axis in (1, 2)]
+    return np.asarray(np.minimum((steps[0] + steps[1]).astype(np.int64) // 90, 100))
 
 
-def _bits(dct: NDArray[np.floating]) -> bytes:
+def _codes(grids: NDArray[np.float32]) -> tuple[bytes, ...]:
+    dct = (_dct() @ grids @ _dct().T).reshape(len(grids), -1)
     # Torben's median is the lower one of the two in the middle.
-    median = np.partition(dct, 127, axis=None)[127]
-    return np.packbits((dct > median).reshape(-1)[::-1]).tobytes()
+    median = np.partition(dct, 127, axis=1)[:, 127]
+    bits = np.packbits((dct > median[:, None])[:, ::-1], axis=1)
+    return tuple(row.tobytes() for row in bits)

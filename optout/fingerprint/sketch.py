@@ -33,10 +33,15 @@ def sketch_of(grey: NDArray[np.uint8]) -> bytes:
 
 def signs_of(small: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """(64, BITS) signs and the (64,) standard deviations of the blocks of a (64, 64) picture."""
+    blocks = blocks_of(small)
+    return blocks @ _projections() > 0, blocks.std(axis=1)
+
+
+def blocks_of(small: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(64, 64): of each block of a (64, 64) picture the pixels, row by row, less their mean."""
     side = GRID // BLOCKS
     blocks = small.reshape(BLOCKS, side, BLOCKS, side).transpose(0, 2, 1, 3).reshape(BLOCKS * BLOCKS, side * side)
-    blocks = blocks - blocks.mean(axis=1, keepdims=True)
-    return blocks @ _projections() > 0, blocks.std(axis=1)
+    return np.asarray(blocks - blocks.mean(axis=1, keepdims=True))
 
 
 @cache

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from optout.fingerprint import keypoints
 from optout.fingerprint.keypoints import Features, shrunk
-from optout.fingerprint.pdq import PDQ_MIN_QUALITY, pdq_of_grid
+from optout.fingerprint.pdq import PDQ_MIN_QUALITY, pdq_of_grids
 
 Box: TypeAlias = tuple[int, int, int, int]
 
@@ -75,13 +75,17 @@ class Views:
         height, width = self.grey.shape
         to_grey = width / self._small.shape[1]
         inner = [tuple(round(side * to_grey) for side in box) for box in self._boxes]
-        found = []
-        for x, y, across, down in (*inner, *cells(width, height)):
-            part = self.grey[y : y + down, x : x + across]
-            code, quality = pdq_of_grid(cv2.resize(part, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32))
-            if quality >= PDQ_MIN_QUALITY:
-                found.append((code, (x, y, across, down)))
-        return tuple(found)
+        boxes = [*inner, *cells(width, height)]
+        grids = [
+            cv2.resize(self.grey[y : y + down, x : x + across], (64, 64), interpolation=cv2.INTER_AREA)
+            for x, y, across, down in boxes
+        ]
+        if not grids:
+            return ()
+        codes = pdq_of_grids(np.stack(grids).astype(np.float32))
+        return tuple(
+            (code, box) for (code, quality), box in zip(codes, boxes, strict=True) if quality >= PDQ_MIN_QUALITY
+        )
 
     @cached_property
     def all(self) -> tuple[View, ...]:
