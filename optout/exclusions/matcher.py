@@ -40,7 +40,7 @@ from optout.exclusions.log import Answer
 from optout.exclusions.segment import Kind, Part
 from optout.fingerprint import FINGERPRINT_VERSION, PDQ_MIN_QUALITY, Fingerprint
 from optout.fingerprint.faces import FACE_DIMENSIONS, FACE_MODEL, Face
-from optout.fingerprint.keypoints import from_bytes
+from optout.fingerprint.keypoints import from_bytes, to_bytes
 from optout.fingerprint.pdq import PDQ_RADIUS
 
 if TYPE_CHECKING:
@@ -458,10 +458,11 @@ class _Found:
 @dataclass
 class _Shelf:
     """The exclusions of one state, by every key they are found by: those of the snapshot it began with in bulk, what
-    came since one by one. What changes is taken out of the bulk first."""
+    came since one by one. What changes is taken out of the bulk first. `held` has no keypoints, which are most of a
+    picture and are in `pictures` already, but the row where they are."""
 
     bulk: Bulk
-    held: dict[str, list[Exclusion]] = field(default_factory=dict)
+    held: dict[str, list[tuple[Exclusion, int | None]]] = field(default_factory=dict)
     exact: dict[str, list[str]] = field(default_factory=dict)  # sha256 -> ids
     links: dict[bytes, list[str]] = field(default_factory=dict)
     codes: HammingIndex = field(init=False)
@@ -497,7 +498,8 @@ class _Shelf:
 
     def ids(self, scope: Scope | None) -> set[str]:
         """Of all exclusions, or of those of one scope."""
-        own = {name for name, held in self.held.items() if scope is None or any(each.scope is scope for each in held)}
+        held = self.held.items()
+        own = {name for name, each in held if scope is None or any(one.scope is scope for one, _ in each)}
         return own | self.bulk.ids(scope)
 
     def add(self, exclusion: Exclusion) -> None:
@@ -517,11 +519,11 @@ class _Shelf:
 
     def _add(self, exclusion: Exclusion) -> None:
         exclusion_id = exclusion.exclusion_id
-        held = self.held.setdefault(exclusion_id, [])
-        if exclusion in held:
+        if exclusion in self._own(exclusion_id):
             return
-        held.append(exclusion)
+        held = self.held.setdefault(exclusion_id, [])
         code_rows, face_rows, picture_rows = self._rows.setdefault(exclusion_id, ([], [], []))
+        picture: int | None = None
         match exclusion:
             case ImageExclusion():
                 self.exact.setdefault(exclusion.sha256, []).append(exclusion_id)
@@ -533,7 +535,7 @@ class _Shelf:
                 for orientation, row in enumerate(self.codes.extend(codes).tolist()):
                     code_rows.append(row)
                     self._code_owner[row] = exclusion_id
-                    if exclusion.keypoints is not None:
+                    if picture is not None:
                         self._code_place[row] = picture, orientation
             case FaceExclusion() if exclusion.model != FACE_MODEL:
                 self.foreign += 1
@@ -544,6 +546,18 @@ class _Shelf:
                     self._face_owner[row] = exclusion_id
             case LinkExclusion():
                 self.links.setdefault(exclusion.url_hash, []).append(exclusion_id)
+        bare = replace(exclusion, keypoints=None) if isinstance(exclusion, ImageExclusion) else exclusion
+        held.append((bare, picture))
+
+    def _own(self, exclusion_id: str) -> list[Exclusion]:
+        """What came since under an id, keypoints included."""
+        found: list[Exclusion] = []
+        for exclusion, picture in self.held.get(exclusion_id, ()):
+            if picture is not None and isinstance(exclusion, ImageExclusion):
+                found.append(replace(exclusion, keypoints=to_bytes(self.pictures.keypoints(picture))))
+            else:
+                found.append(exclusion)
+        return found
 
     def remove(self, exclusion_id: str) -> None:
         for row in self.bulk.rows(exclusion_id):
@@ -553,10 +567,12 @@ class _Shelf:
     def take(self, exclusion_id: str) -> list[Exclusion]:
         """Remove everything under an id; returns what it was. Raises what fetching corners raises; nothing is removed
         then."""
-        return self._taken_out(exclusion_id) + self._remove_own(exclusion_id)
+        taken = self._taken_out(exclusion_id) + self._own(exclusion_id)
+        self._remove_own(exclusion_id)
+        return taken
 
-    def _remove_own(self, exclusion_id: str) -> list[Exclusion]:
-        for exclusion in (own := self.held.pop(exclusion_id, [])):
+    def _remove_own(self, exclusion_id: str) -> None:
+        for exclusion, _ in self.held.pop(exclusion_id, []):
             match exclusion:
                 case ImageExclusion():
                     _drop(self.exact, exclusion.sha256, exclusion_id)
@@ -578,7 +594,6 @@ class _Shelf:
         for row in face_rows:
             self.faces.remove(row)
             del self._face_owner[row]
-        return own
 
     def exact_ids(self, sha256: str | None) -> list[str]:
         """Of the pictures whose file this is."""
@@ -592,7 +607,7 @@ class _Shelf:
 
     def scopes(self, exclusion_id: str) -> set[Scope]:
         """What the exclusions under an id cover."""
-        return {each.scope for each in self.held.get(exclusion_id, ())} | self.bulk.scopes(exclusion_id)
+        return {each.scope for each, _ in self.held.get(exclusion_id, ())} | self.bulk.scopes(exclusion_id)
 
     def code_owner(self, row: int) -> str:
         return self._code_owner[row] if row >= self.bulk.code_rows else self.bulk.owner_of_code(row)

@@ -483,6 +483,16 @@ def test_a_change_that_needs_corners_which_are_damaged_is_not_applied_by_half(li
     )
 
 
+def test_the_corners_of_a_picture_that_came_since_are_kept_once_and_given_back_whole(place: Place) -> None:
+    place.append(Add(cornered("a")), Add(cornered("a")), Add(picture("a", seed=2)))
+    current = place.fresh().list
+    assert all(getattr(one, "keypoints", None) is None for one, _ in current._shelves[State.ACCEPTED].held["a"])
+    assert len(current._shelves[State.ACCEPTED].pictures) == 1
+    place.append(Suspend("a"))
+    place.append(Resume("a"))
+    assert contents(place.fresh().list) == {cornered("a"), picture("a", seed=2)}
+
+
 def test_a_removal_needs_no_corners(listed: Place) -> None:
     warm = listed.instance()
     warm.refresh()
