@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from optout import errors, http, lookups
 from optout.decisions import MAX_TEXT, REASONS
 from optout.fingerprint import FINGERPRINT_VERSION
+from optout.languages import LANGUAGES
 from optout.requests import MAX_EXPLANATION, MAX_NAME, Kind, Lane, Relation, Status, Step
 from optout.web import console, forms, site, wording
 from optout.web.countries import countries
@@ -746,7 +747,10 @@ def _described(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {"summary": operation.does, "operationId": operation.name, "tags": [operation.function]}
     names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
     parameters = [{"name": name, "in": "path", "required": True, "schema": _PATH_PARAMETERS[name]} for name in names]
-    parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in operation.query.items()]
+    query = dict(operation.query)
+    if operation.function in {"submit", "examine"} and not operation.path.startswith("/static/"):
+        query["lang"] = _text(says=f"The language to answer in: {', '.join(LANGUAGES)}. Else Accept-Language decides.")
+    parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in query.items()]
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
