@@ -174,6 +174,18 @@ class Requester:
         expect(self._http.get(f"{path}/withdraw"), 200, "the page that asks about withdrawing opens")
         expect(self._http.post(f"{path}/withdraw"), 303, "the withdrawal is taken")
 
+    def inform(self, text: str) -> None:
+        """Add a text to the request that was sent, or answer our question, on the page of the case."""
+        path = f"{self.status_link()}/information"
+        expect(self._http.get(path), 200, "the page that asks for more opens")
+        expect(self._http.post(path, data={"information": text}), 303, "what the requester wrote is taken")
+
+    def appeal(self, text: str) -> None:
+        """Open the link of the letter that refused, and appeal."""
+        path = appeal_path(self._running.letters(self.email)[-1])
+        expect(self._http.get(path), 200, "the page that asks about an appeal opens")
+        expect(self._http.post(path, data={"appeal": text}), 303, "the appeal is taken")
+
     def add_photo(self, photo: bytes) -> str:
         """Add a photo to the request that was sent, from the status page; the photo page as it was before sending."""
         begun = expect(self._http.post(f"{self.status_link()}/photos"), 303, "an addition begins")
@@ -198,6 +210,14 @@ def text_of(letter: EmailMessage) -> str:
 def status_path(letter: EmailMessage) -> str:
     """Path of the status link in a letter."""
     return _path(letter, "status")
+
+
+def appeal_path(letter: EmailMessage) -> str:
+    """Path of the link in a letter that leads to the appeal."""
+    found = re.search(r"https?://\S+/status/[A-Za-z0-9._-]+/appeal", text_of(letter))
+    if found is None:
+        raise DidNotHold("a letter that refuses leads to the appeal")
+    return urlsplit(found[0]).path
 
 
 def verify_path(letter: EmailMessage) -> str:
@@ -271,6 +291,10 @@ class Reviewer:
         answer = self.decide(self.find(number), "reject", "no_match", text)
         rejected: dict[str, Any] = expect(answer, 200, "the case is rejected").json()
         return rejected
+
+    def ask(self, case_id: str, text: str) -> httpx.Response:
+        """Ask the requester something."""
+        return self._http.post(f"/requests/{case_id}/question", json={"version": self.version(case_id), "text": text})
 
     def decide_added(self, case_id: str, action: str) -> httpx.Response:
         """Let photos that were added join what the case excludes (`accept`) or not (`reject`)."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from playwright.sync_api import expect
 
-from local.actors import Crawler
+from local.actors import Crawler, Requester, Reviewer
 from local.demo import ELSEWHERE
 from local.running import Running
 from optout import deadlines
@@ -107,3 +107,37 @@ def test_a_photo_on_its_way_is_shown_with_how_far_it_is(open_browser: OpenBrowse
     expect(progress).not_to_have_js_property("value", 0)
     expect(page.get_by_role("button", name="Send this photo")).to_have_count(0)
     expect(page.locator(".photo-card")).to_have_count(1)
+
+
+def test_a_refusal_is_appealed_against_on_a_phone_without_scripts(open_browser: OpenBrowser, running: Running) -> None:
+    visitor = open_browser(javascript=False, width=360, height=740)
+    page, email = visitor.page, "appeals@people.example"
+    number = Requester(running, email).file("links", links="https://gossip.example/p/3")
+    Reviewer(running, "anna").reject(number, "The page shows a public debate.")
+    visitor.open_letter(email, 2)
+    page.locator("pre a[href*='/appeal?']").click()
+    expect(page.locator("main")).to_contain_text("The page shows a public debate.")
+    page.get_by_role("button", name="Send my appeal").click()
+    expect(page.get_by_role("alert")).to_contain_text("Tell us in a few words why you disagree")
+    assert visitor.refused == [400]
+    page.get_by_role("alert").get_by_role("link").click()
+    page.get_by_label("Why do you disagree?").fill("I am not a public person.")
+    page.get_by_role("button", name="Send my appeal").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("We have your appeal")
+    due = wording.date(deadlines.appeal_due(datetime.now(UTC)).at, "DE")
+    expect(page.locator("main")).to_contain_text(due)
+    visitor.open_letter(email, 3)
+    expect(page.locator("pre")).to_contain_text("You appealed on")
+
+    ben = open_browser()
+    ben.sign_in("ben")
+    ben.page.get_by_role("link", name="Appeals").click()
+    ben.open_case(number)
+    expect(ben.page.locator("main")).to_contain_text("I am not a public person.")
+    ben.take_step("^Uphold", "The facts stand", "The debate was on television.", "Uphold")
+    expect(ben.page.get_by_role("status").first).to_contain_text("Upheld. The decision stands.")
+    visitor.open_letter(email, 4)
+    expect(page.locator("pre")).to_contain_text("The debate was on television.")
+    page.locator("pre a[href*='/status/']").first.click()
+    expect(page.locator("main")).to_contain_text("Why it stands after your appeal")
+    assert page.get_by_role("link", name="Appeal", exact=True).count() == 0

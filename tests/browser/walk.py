@@ -86,13 +86,47 @@ def public_pages(visitor: Visitor, email: str) -> Iterator[str]:
     page.get_by_role("button", name="Withdraw my request").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("You have withdrawn your request")
     yield "withdrawn"
+    yield from _question_and_appeal(visitor, f"more.{email}")
+
+
+def _question_and_appeal(visitor: Visitor, email: str) -> Iterator[str]:
+    """The pages of a case that a reviewer asks about, rejects, and is appealed against."""
+    page, person, anna = visitor.page, Requester(visitor.running, email), Reviewer(visitor.running, "anna")
+    number = person.file("links", links="https://gossip.example/p/2")
+    assert anna.ask(anna.find(number), "Which of the people on this page are you?").status_code == 200
+    status = person.status_link()
+    page.goto(status)
+    expect(page.get_by_text("Waiting for your answer")).to_be_visible()
+    yield "status-question"
+    page.get_by_role("link", name="Answer", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Our question to you")
+    yield "information"
+    page.get_by_label("Your answer").fill("The one on the left.")
+    page.get_by_role("button", name="Send my answer").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("We have what you wrote")
+    yield "information-told"
+    anna.reject(number, "The page shows a public debate.")
+    page.goto(status)
+    yield "status-rejected"
+    page.get_by_role("link", name="Appeal", exact=True).click()
+    page.get_by_role("button", name="Send my appeal").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield "appeal-errors"
+    page.get_by_label("Why do you disagree?").fill("I am not a public person, and the debate was a private one.")
+    page.get_by_role("button", name="Send my appeal").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("We have your appeal")
+    yield "appealed"
+    page.goto(status)
+    expect(page.get_by_role("heading", name="Your appeal")).to_be_visible()
+    yield "status-appealed"
 
 
 def console_pages(anna: Visitor, ben: Visitor, email: str) -> Iterator[tuple[Visitor, str]]:
     """Opens every view of the console; whose browser shows it, and its name."""
     person = Requester(anna.running, email)
     number = person.file("face", picture("obama.jpg"), picture("astronaut.png"))
-    rejected = Requester(anna.running, f"other.{email}").file("links", links="https://gossip.example/p/1")
+    other = Requester(anna.running, f"other.{email}")
+    rejected = other.file("links", links="https://gossip.example/p/1")
     anna.page.goto("/console")
     yield anna, "console-welcome"
     anna.sign_in("anna")
@@ -129,4 +163,9 @@ def console_pages(anna: Visitor, ben: Visitor, email: str) -> Iterator[tuple[Vis
     Reviewer(anna.running, "anna").reject(rejected, "The page shows a public debate.")
     anna.find_case(rejected)
     yield anna, "console-rejected"
+    other.letter(2)
+    other.appeal("I am not a public person, and the debate was a private one.")
+    ben.find_case(rejected)
+    ben.page.locator("summary", has_text="Uphold the decision").click()
+    yield ben, "console-appeal"
     person.withdraw()

@@ -135,6 +135,30 @@ def test_a_picture_is_held_back_from_the_button_on_until_the_decision(
         assert "You confirmed your email address" in person.status()
 
 
+def test_a_question_is_answered_and_an_appeal_is_decided_by_another_than_the_first(
+    running: Running, crawler: Crawler, anna: Reviewer, ben: Reviewer
+) -> None:
+    person, address = Requester(running, "appeal@people.example"), "https://appeal.example/a"
+    number = person.file("links", links=address)
+    case = anna.find(number)
+    expect(anna.ask(case, "Which of the two names is yours?"), 200, "the requester is asked")
+    assert "Which of the two names is yours?" in text_of(person.letter(2))
+    person.inform("The second one.")
+    assert "The second one." in anna.case(case)
+    anna.reject(number, "We did not find it.")
+    person.letter(3)
+    person.appeal("It is at the very top of the page.")
+    assert "You appealed on" in text_of(person.letter(4))
+    version = ben.version(case)
+    for step, reason in (("accept_on_appeal", "goodwill"), ("uphold", "facts_stand")):
+        own = anna.decide(case, step, reason, "I looked again.", version=version)
+        assert expect(own, 409, "who rejected decides no appeal").json()["error"] == "same_reviewer"
+    assert crawler.verdicts({"url": address})[0]["verdict"] != "exclude"
+    expect(ben.decide(case, "accept_on_appeal", "goodwill", ""), 200, "another reviewer accepts")
+    assert crawler.verdicts({"url": address})[0]["verdict"] == "exclude"
+    assert "after your appeal" in text_of(person.letter(5))
+
+
 def instances(running: Running, function: str) -> int:
     """How many warm instances of a function have answered: each reports its one cold start."""
     return sum('"ColdStart"' in line and running.outputs[f"{function}Function"] in line for line in running.log_lines())
