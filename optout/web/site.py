@@ -374,6 +374,7 @@ class Site:
             filled={"appeal": filled},
             problems={"appeal": sentence} if problem else {},
             summary=[("appeal", sentence)] if problem else [],
+            page_in_other_languages=f"/status/{token}/appeal",
         )
 
     def appeal(self, token: str, fields: Fields, now: datetime) -> Response[Any]:
@@ -404,6 +405,7 @@ class Site:
             filled={"information": filled},
             problems={"information": sentence} if problem else {},
             summary=[("information", sentence)] if problem else [],
+            page_in_other_languages=f"/status/{token}/information",
             due_rule=wording.due_rule(request.due_rule or ""),
         )
 

@@ -51,8 +51,8 @@ def seen(chromium: Browser, embedded_aws: EmbeddedAws, request: pytest.FixtureRe
             found = violations(visitor.page) + violations_in_arabic(visitor, name) if visitor.javascript else []
             met.append(Seen(name, moved, needed, enlarged, found, focus))
         assert visitor.complaints == []
-        # The forged link and the form without answers, both on purpose, and with a script in Arabic too.
-        assert visitor.refused == ([404, 404, 400, 400] if visitor.javascript else [404, 400])
+        # The forged link, the form without answers, the appeal without a word, and with a script all in Arabic too.
+        assert visitor.refused == [code for code in (404, 400, 400) for _ in range(1 + visitor.javascript)]
     return met
 
 
@@ -82,8 +82,15 @@ def test_the_first_view_is_light(visitor: Visitor, path: str) -> None:
 
 
 def test_the_skip_link_is_first_and_leads_to_the_content(seen: list[Seen]) -> None:
-    # Three name a mistake and two come back to the photo that has just been sent: the focus is there, behind the link.
-    elsewhere = {"form-errors", "photos-unreadable", "test-unreadable", "photos-two-faces", "photos-no-face"}
+    # Four name a mistake and two come back to the photo that has just been sent: the focus is there, behind the link.
+    elsewhere = {
+        "form-errors",
+        "appeal-errors",
+        "photos-unreadable",
+        "test-unreadable",
+        "photos-two-faces",
+        "photos-no-face",
+    }
     assert {page.name for page in seen if not page.focus} <= elsewhere
     assert {page.focus for page in seen if page.focus} == {("Skip to main content", "main")}
 
@@ -113,7 +120,7 @@ def violations_in_arabic(visitor: Visitor, name: str) -> list[str]:
     twin = visitor.context.new_page()
     twin.set_viewport_size({"width": 360, "height": 740})
     twin.goto(address or "")
-    if name == "form-errors":  # an answer to a form, which no link leads to
+    if name in {"form-errors", "appeal-errors"}:  # an answer to a form, which no link leads to
         twin.locator("main form [type=submit]").click()
         expect(twin.get_by_role("alert")).to_be_visible()
     assert twin.locator("html[lang=ar][dir=rtl]").count() == 1

@@ -70,9 +70,11 @@ def test_a_text_that_cannot_be_taken_is_kept_on_the_page_with_what_is_wrong(
     submit: Api, requests: Requests, now: datetime, field: str, typed: str, code: str
 ) -> None:
     case = rejected(requests, now) if field == "appeal" else pending(requests, now)
-    page = submit.post(f"{status_path(case)}/{field}", {field: typed})
+    path = f"{status_path(case)}/{field}"
+    page = submit.post(path, {field: typed})
     refused(page, field, wording.form_problem(field, code))
     assert typed.strip() in page.body
+    assert f"{path}?lang=de" in page.body, "to the same page in another language"
     assert requests.get(case.id, now) == case
 
 
