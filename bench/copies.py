@@ -302,10 +302,11 @@ GROWN = ("crop_o50", "crop_c50", "page30", "onto_photo", "hard", "tilt12", "coll
 _CORNER_FLIPS, _CODE_FLIPS, _MOVED = 0.2, 0.38, 20
 
 
-def grow(pictures: Pictures, sizes: Sequence[int], first: int, queries: int) -> list[str]:
-    """Whole checks among ever more enrolled pictures. The additional ones are bootstrapped: of a random real picture
-    the corners, each bit of their descriptors flipped with probability .2 and each moved by chance, and the codes, .38
-    of their bits flipped; and the sketch of another one, so that they are copies of nothing."""
+def grow(pictures: Pictures, sizes: Sequence[int], first: int, queries: int) -> None:
+    """Print what whole checks cost and find among ever more enrolled pictures. The additional ones are bootstrapped: of
+    a random real picture the corners, each bit of their descriptors flipped with probability .2 and each moved by
+    chance, and the codes, .38 of their bits flipped; and the sketch of another one, so that they are copies of nothing.
+    """
     rng = np.random.default_rng(1)
     real: dict[str, ImageExclusion] = {}
     for name, image in bar(list(pictures.enrolled.items()), "enrolling"):
@@ -332,10 +333,10 @@ def grow(pictures: Pictures, sizes: Sequence[int], first: int, queries: int) -> 
         f"{np.median(taken) / decoding:.0f} times Pillow's decoding ({decoding:.2f} ms), "
         f"{np.median(taken) / hashing:.1f} times pdqhash ({hashing:.1f} ms, decoding included)\n"
     )
-    lines = [
+    print(
         "| enrolled | recognised | + review | taken for others | PDQ stage, ms | check, ms | 95 % | / Pillow "
         "| / pdqhash | made in, s | memory, MB |\n" + "|---" * 11 + "|"
-    ]
+    )
     made = _Made(list(real.values()), rng)
     for size in sorted(sizes):
         started = time.process_time()
@@ -361,13 +362,12 @@ def grow(pictures: Pictures, sizes: Sequence[int], first: int, queries: int) -> 
         memory = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
         check = float(np.median(whole))
         sure, doubtful = hits["exclude"] / len(copies), hits["review"] / len(copies)
-        lines.append(
+        print(
             f"| {size:,} | {sure:.3f} | {sure + doubtful:.3f} "
             f"| {hits['other']} | {np.median(stage):.1f} | {check:.1f} | {np.quantile(whole, 0.95):.1f} "
-            f"| {check / decoding:.0f} | {check / hashing:.1f} | {built:.0f} | {memory:,.0f} |"
+            f"| {check / decoding:.0f} | {check / hashing:.1f} | {built:.0f} | {memory:,.0f} |",
+            flush=True,
         )
-        print(lines[-1], flush=True)
-    return lines
 
 
 def _seen(data: bytes) -> Fingerprint:
@@ -496,6 +496,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=30, help="enrolled pictures whose copies are asked for")
     parser.add_argument("--templates", type=int, default=20, help="pictures put under each template")
     parser.add_argument("--more", action="store_true", help="the second set of edits and templates")
+    parser.add_argument("--alone", action="store_true", help="ask no peers, which halves the time")
     parser.add_argument("--grow", type=int, nargs="+", metavar="N", help="whole checks among N enrolled pictures")
     parser.add_argument("--plot", type=Path, default=Path("copies.png"))
     parser.add_argument("--from", dest="first", type=int, default=0, help="leave out so many enrolled pictures")
@@ -509,12 +510,16 @@ def main() -> None:
         f"{len(pictures.enrolled)} pictures enrolled, {len(pictures.strangers)} strangers\n"
     )
     if options.grow:
-        print("\n".join(grow(pictures, options.grow, options.first, queries)))
+        grow(pictures, options.grow, options.first, queries)
         return
     chosen = edits.MORE if options.more else edits.EDITS
-    cascade, hashing = Cascade(), Hashing()
-    outcomes = recall(pictures, options.first, queries, [cascade, Hashes(), *peers(hashing)], list(chosen))
-    hashing.end()
+    cascade = Cascade()
+    if options.alone:
+        outcomes = recall(pictures, options.first, queries, [cascade], list(chosen))
+    else:
+        hashing = Hashing()
+        outcomes = recall(pictures, options.first, queries, [cascade, Hashes(), *peers(hashing)], list(chosen))
+        hashing.end()
     print("\n".join(table(outcomes, queries, edits.groups(chosen))))
     copies = queries * len(chosen)
     pairs = copies * (len(pictures.enrolled) - 1) + len(pictures.strangers) * len(pictures.enrolled)
