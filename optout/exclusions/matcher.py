@@ -41,7 +41,7 @@ from optout.exclusions.segment import Kind, Part
 from optout.fingerprint import FINGERPRINT_VERSION, PDQ_MIN_QUALITY, Fingerprint
 from optout.fingerprint.faces import FACE_DIMENSIONS, FACE_MODEL, Face
 from optout.fingerprint.keypoints import from_bytes, to_bytes
-from optout.fingerprint.pdq import PDQ_RADIUS
+from optout.fingerprint.pdq import PDQ_RADIUS, negative
 
 if TYPE_CHECKING:
     from optout.fingerprint.views import Views
@@ -674,7 +674,8 @@ class _Shelf:
         Cheap steps first; the first that finds one surely is the last.
         """
         height, width = views.grey.shape
-        whole = () if code is None else ((code, (0, 0, width, height)),)
+        own = () if code is None else (code, negative(code))
+        whole = tuple((each, (0, 0, width, height)) for each in own)
         sure: dict[str, Match] = {}
         found: dict[int, Likeness] = {}
         near: dict[int, None] = {}

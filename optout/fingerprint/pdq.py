@@ -40,6 +40,11 @@ def pdq_of_grids(grids: NDArray[np.float32]) -> list[tuple[bytes, int]]:
     return list(zip(_codes(grids), _qualities(grids).tolist(), strict=True))
 
 
+def negative(code: bytes) -> bytes:
+    """The hash of the same picture with dark and light exchanged: every step of it goes the other way."""
+    return bytes(byte ^ 0xFF for byte in code)
+
+
 def distance(one: bytes, other: bytes) -> int:
     """Number of differing bits."""
     return (int.from_bytes(one) ^ int.from_bytes(other)).bit_count()

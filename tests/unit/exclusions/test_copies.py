@@ -157,6 +157,11 @@ def test_different_pictures_under_one_template_do_not_match(template, allowed: s
         assert str(excluded.check(asked).verdict) in allowed
 
 
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_negative_is_known_by_its_hash(name: str) -> None:
+    assert signals(listed().check(of(ImageOps.invert(photo(name))))) == {name: "pdq"}
+
+
 def test_hashes_alone_are_answered_and_say_how_deep_they_looked() -> None:
     seen = of(crop(photo("chelsea.png"), 0.8))
     assert seen.pdq is not None
