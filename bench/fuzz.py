@@ -355,7 +355,7 @@ PUBLIC_POSTS: dict[str, dict[str, str]] = {
     "/opt-out/{draft}/photos/{ticket}/face": {"face": "1"},
     "/opt-out/{draft}/photos/{ticket}/crop": {"use": "cropped"},
     "/opt-out/{draft}/photos/{ticket}/remove": {},
-    "/opt-out/{draft}/confirm": {},
+    "/opt-out/{draft}/confirm": {"proof": "eyJjaGFsbGVuZ2UiOnt9fQ=="},
     "/status/{token}/appeal": {"appeal": "The face on the photo is mine."},
     "/status/{token}/information": {"information": "It was taken in 2019."},
     "/status/{token}/letter": {},

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from local.running import Running
+from optout import proof_of_work
 
 Found = TypeVar("Found")
 
@@ -33,10 +34,11 @@ class DidNotHold(AssertionError):
 
 @dataclass
 class Form:
-    """A form of a page: where it posts to, and its fields as they stand."""
+    """A form of a page: where it posts to, its fields as they stand, and the work that its script does for it."""
 
     action: str
     enctype: str
+    challenge: str
     fields: dict[str, str] = field(default_factory=dict)
 
 
@@ -48,7 +50,7 @@ class _Forms(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self.forms.append(Form(given.get("action", ""), given.get("enctype", "")))
+            self.forms.append(Form(given.get("action", ""), given.get("enctype", ""), given.get("data-challenge", "")))
         elif tag == "input" and self.forms and given.get("type") == "hidden":
             self.forms[-1].fields[given["name"]] = given.get("value", "")
 
@@ -80,7 +82,8 @@ def expect(answer: httpx.Response, status: int, what: str) -> httpx.Response:
 
 
 class Requester:
-    """A person at the public site, with a browser that runs no JavaScript and accepts one language."""
+    """A person at the public site, with a browser that accepts one language and runs no JavaScript but for the proof of
+    work."""
 
     def __init__(self, running: Running, email: str, language: str = "en", **answers: str) -> None:
         self._running = running
@@ -132,8 +135,10 @@ class Requester:
 
     def confirm(self) -> str:
         """Check the answers and send the request; its number."""
-        self.page("check")
-        expect(self._http.post(f"/opt-out/{self.draft}/confirm"), 303, "the request is sent")
+        form = next(form for form in forms(self.page("check")) if form.action.partition("?")[0].endswith("/confirm"))
+        if form.challenge:
+            form.fields["proof"] = proof_of_work.solved(form.challenge)
+        expect(self._http.post(form.action, data=form.fields), 303, "the request is sent")
         return self._number(self.page("done"))
 
     def _number(self, html: str) -> str:

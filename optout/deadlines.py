@@ -44,6 +44,9 @@ SUPPRESSED_KEPT = timedelta(days=365)
 REVIEWS_KEPT = timedelta(days=90)
 # The link that verifies an address: long enough for a holiday weekend, and it can be sent again while the case is open.
 VERIFICATION_LINK = timedelta(days=7)
+# A request without a proof of work waits for its address so long, then it is deleted: the week of the link, and three
+# days for a letter that was sent again. Shorter than what any law gives us for the decision (15 days, Brazil).
+UNVERIFIED_KEPT = timedelta(days=10)
 # How many exclusions hold back for an address, once there are none, and how many began on one day.
 HOLDS_COUNTED = timedelta(days=2)
 # Limitation period of most civil claims in the EU member states; then the case is deleted whole.
@@ -108,12 +111,16 @@ def _legal(country: str) -> dict[str, Any]:
     return next((rule for rule in rules if country in rule["countries"]), _table()["default"])
 
 
-def due(kind: Kind, country: str, received_at: datetime, *, urgent: bool = False) -> Due:
+def due(
+    kind: Kind, country: str, received_at: datetime, *, urgent: bool = False, begun_at: datetime | None = None
+) -> Due:
     """The date by which a request of this kind from this country must be decided: the law's or ours, the earlier.
 
-    `urgent` is what is said of its lane (`Lane.urgent`)."""
-    rules = (_table()["promises"]["urgent" if urgent else kind.value], _legal(country))
-    return min((Due(_after(received_at, rule), rule["name"]) for rule in rules), key=lambda found: found.at)
+    `urgent` is what is said of its lane (`Lane.urgent`). The law's time runs from when we received it, ours from when
+    we could begin, `begun_at`, if that is later: a request that waited until its address was verified."""
+    ours = _table()["promises"]["urgent" if urgent else kind.value]
+    rules = ((begun_at or received_at, ours), (received_at, _legal(country)))
+    return min((Due(_after(start, rule), rule["name"]) for start, rule in rules), key=lambda found: found.at)
 
 
 def appeal_due(received_at: datetime) -> Due:

@@ -275,6 +275,9 @@ OPERATIONS: tuple[Operation, ...] = (
         _ANYBODY,
         "Sends the request; sending it twice is sending it once",
         moved="To the confirmation, or to the photos when something is missing.",
+        form=_form(
+            (), proof=_text(4_000, "ALTCHA payload. Without one the request waits for its address to be verified.")
+        ),
         refuses=(errors.StateConflict, errors.TooManyRequests, *_NO_PHOTO_DRAFT),
     ),
     Operation(

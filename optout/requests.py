@@ -459,6 +459,9 @@ class OptOutRequest:
     `due_at` is the date of the decision that the requester waits for: of the first one, or, while an appeal is open
     (since `appealed_at`), of the one about it. `upheld` says that an appeal did not change what was decided, which
     stays in `decision` or `revocation`. `messages` counts the texts that the requester added.
+
+    `unproven`: it was sent without a proof of work. `suspected`: a field that people cannot see came back filled in.
+    `repeats` are the numbers of earlier cases of the same address with one of its pictures.
     """
 
     id: str
@@ -532,6 +535,16 @@ class OptOutRequest:
     extension: Extension | None = None
     appealed_at: datetime | None = None
     upheld: DecisionRecord | None = None
+    unproven: bool = False
+    repeats: tuple[str, ...] = ()
+    suspected: bool = False
+
+    @property
+    def waits_for_address(self) -> bool:
+        """Whether no reviewer sees it before its requester has verified the address. Nobody waits who has none, or who
+        has come back by the mailed link and added something: they read what we write."""
+        untouched = self.status is Status.PENDING and self.verified_at is None and not self.messages and not self.added
+        return self.unproven and untouched and not self.anonymous
 
     @property
     def undecided(self) -> bool:

@@ -1,5 +1,6 @@
-"""Deletes what has been kept long enough: drafts after a day, photos after the appeal window, cases after three years,
-possible copies after three months or when their exclusion is off the list, SES's message ids after 90 days.
+"""Deletes what has been kept long enough: drafts after a day, requests whose address nobody verified after ten, photos
+after the appeal window, cases after three years, possible copies after three months or when their exclusion is off the
+list, SES's message ids after 90 days.
 
 The periods are in `optout.deadlines`; the table itself says which case falls due when. Every step may be killed: photos
 go before the note that they are gone, and a case's own item goes last, so the next sweep finds what is left.
@@ -23,10 +24,11 @@ _BATCH = 100
 
 @dataclass
 class Swept:
-    """How many drafts, cases and reviews were deleted, and of how many cases the photos; `failed` are left to the next
-    sweep."""
+    """How many drafts, unverified requests, cases and reviews were deleted, and of how many cases the photos; `failed`
+    are left to the next sweep."""
 
     drafts: int = 0
+    unverified: int = 0
     photos: int = 0
     cases: int = 0
     reviews: int = 0
@@ -40,12 +42,19 @@ def sweep(requests: Requests, photos: Photos, now: datetime, *, clock: Callable[
 
     def forget_draft(request_id: str) -> None:
         # From here on it can no longer be confirmed; a draft that was confirmed in time is a case and stays.
-        if requests.expire_draft(request_id, now):
+        if requests.expire(request_id, "draft", now):
             for case_id, picture in requests.unused_copies(request_id):
                 photos.delete_copy(case_id, picture)
             photos.delete_all(request_id)
             requests.delete_case(request_id)
             swept.drafts += 1
+
+    def forget_unverified(request_id: str) -> None:
+        # From here on it can no longer be verified; one that was verified in time has no such date any more.
+        if requests.expire(request_id, "unverified", now):
+            photos.delete_all(request_id)
+            requests.delete_case(request_id)
+            swept.unverified += 1
 
     def forget_photos(request_id: str) -> None:
         photos.delete_all(request_id)
@@ -63,7 +72,13 @@ def sweep(requests: Requests, photos: Photos, now: datetime, *, clock: Callable[
         except (BotoCoreError, ClientError):
             swept.failed += 1
 
-    for period, forget in (("draft", forget_draft), ("photos", forget_photos), ("case", forget_case)):
+    periods = {
+        "draft": forget_draft,
+        "unverified": forget_unverified,
+        "photos": forget_photos,
+        "case": forget_case,
+    }
+    for period, forget in periods.items():
         seen: set[str] = set()
         while fresh := [found for found in requests.falling_due(period, now, _BATCH) if found not in seen]:
             for request_id in fresh:

@@ -127,6 +127,9 @@ _BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.02, 1.0
 # A case is changed by one requester and a few reviewers; more rounds than this are a fault, not a race.
 CASE_ROUNDS = 10
 
+# Cases and drafts of an address, the newest, in which a picture is looked for that was sent before: two reads each.
+EARLIER_CASES = 20
+
 # A letter is late, and the sweep forwards it, when the stream has not got it sent within this time (usually 1 s).
 LETTER_GRACE = timedelta(seconds=30)
 # Then SQS has it: five receipts, 180 s apart. Only when it has had time for all of them is it forwarded once more.
@@ -234,6 +237,9 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
         if request.hold
         else None,
         "unheld": request.unheld.value if request.unheld else None,
+        "unproven": request.unproven or None,
+        "repeats": list(request.repeats) or None,
+        "suspected": request.suspected or None,
         "sent_again": [_iso(at) for at in request.sent_again] or None,
         "mail_problem": {"trouble": request.mail_problem.trouble.value, "at": _iso(request.mail_problem.at)}
         if request.mail_problem
@@ -275,7 +281,8 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
             "added": accepted and request.added,
             "urgent": request.status is Status.PENDING and request.lane.urgent,
         }
-        item["queue"] = next((view for view, applies in views.items() if applies), request.status.value)
+        if not request.waits_for_address:
+            item["queue"] = next((view for view, applies in views.items() if applies), request.status.value)
     return _present(item | _falls_due(request))
 
 
@@ -285,6 +292,8 @@ def _falls_due(request: OptOutRequest) -> dict[str, str]:
         return {"sweep": "draft", "sweep_at": _iso(request.created_at + deadlines.DRAFT_LIFETIME)}
     if request.withdrawn_at:
         return {"sweep": "photos", "sweep_at": _iso(request.withdrawn_at + deadlines.WITHDRAWN_PHOTOS_KEPT)}
+    if request.waits_for_address and request.confirmed_at:
+        return {"sweep": "unverified", "sweep_at": _iso(request.confirmed_at + deadlines.UNVERIFIED_KEPT)}
     last = _last_decided_at(request)
     waiting = request.undecided or (request.status is Status.ACCEPTED and request.added)
     if last is not None and not waiting:
@@ -353,6 +362,9 @@ def _case(item: dict[str, Any]) -> OptOutRequest:
         else None,
         unheld=Unheld(item["unheld"]) if "unheld" in item else None,
         lane=Lane(item.get("lane", Lane.ORDINARY)),
+        unproven=item.get("unproven", False),
+        repeats=tuple(item.get("repeats", ())),
+        suspected=item.get("suspected", False),
         sent_again=tuple(datetime.fromisoformat(at) for at in item.get("sent_again", ())),
         language=item.get("language", "en"),  # older cases have none
         question=Question(question["text"], question["reviewer"], datetime.fromisoformat(question["at"]))
@@ -701,6 +713,7 @@ class Requests:
         language: str = "en",
         lane: Lane = Lane.ORDINARY,
         adding_to: OptOutRequest | None = None,
+        suspected: bool = False,
     ) -> OptOutRequest:
         """A new draft under a new unguessable id. `language` is its requester's, `adding_to` the case that its photos
         are for, if there is one."""
@@ -713,6 +726,7 @@ class Requests:
             answers=answers,
             email_hash=email_hash,
             created_at=now,
+            suspected=suspected,
             adds_to=adding_to.id if adding_to else None,
             link_version=adding_to.link_version if adding_to else 1,
             language=language,
@@ -725,11 +739,16 @@ class Requests:
         )
         return request
 
-    def edit_draft(self, request_id: str, answers: Answers, email_hash: str, now: datetime) -> OptOutRequest:
-        """The draft with other answers. Raises `AlreadyConfirmed`."""
-        return self._change_draft(
-            request_id, now, lambda draft: (replace(draft, answers=answers, email_hash=email_hash), [])
-        )
+    def edit_draft(
+        self, request_id: str, answers: Answers, email_hash: str, now: datetime, *, suspected: bool = False
+    ) -> OptOutRequest:
+        """The draft with other answers. Who was suspected once stays so. Raises `AlreadyConfirmed`."""
+
+        def edit(draft: OptOutRequest) -> tuple[OptOutRequest, list[dict[str, Any]]]:
+            changed = replace(draft, answers=answers, email_hash=email_hash, suspected=draft.suspected or suspected)
+            return changed, []
+
+        return self._change_draft(request_id, now, edit)
 
     def add_photo(self, request_id: str, photo: Photo, now: datetime) -> OptOutRequest:
         """Record an examined photo. The first record of a ticket stands. Raises `TooManyPhotos`, `AlreadyConfirmed`,
@@ -833,9 +852,12 @@ class Requests:
                 return changed
         raise StateConflict
 
-    def confirm(self, request_id: str, now: datetime, *, language: str | None = None) -> OptOutRequest:
+    def confirm(
+        self, request_id: str, now: datetime, *, language: str | None = None, proven: bool = True
+    ) -> OptOutRequest:
         """Turn the draft into a case: due date set, letter due, in one write. Confirming twice is confirming once.
-        `language` is what its requester reads now, if that is known.
+        `language` is what its requester reads now, if that is known. A case that is not `proven` by work enters the
+        reviewers' queue only when its address is verified.
 
         A draft of added photos joins its case instead, which is returned. Raises `DraftIncomplete`; for added photos
         also `TooManyPhotos`, `StateConflict` when the case takes none any more, and what `room` raises.
@@ -859,6 +881,8 @@ class Requests:
                 due_at=due.at,
                 due_rule=due.rule,
                 language=language or draft.language,
+                unproven=not proven,
+                repeats=self._repeated(draft, photos),
             )
             keep = [
                 {
@@ -889,6 +913,28 @@ class Requests:
             ):
                 return case
         raise StateConflict
+
+    def _repeated(self, draft: OptOutRequest, photos: Sequence[Photo]) -> tuple[str, ...]:
+        """Numbers of earlier cases of the same address with one of these pictures, the newest first."""
+        shown = {code for photo in photos for code in (photo.picture, photo.sha256) if code}
+        if not shown:
+            return ()
+        answer = self._client.query(
+            TableName=self._table,
+            IndexName="Address",
+            KeyConditionExpression="email_hash = :address",
+            FilterExpression="#status <> :draft",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues=to_attributes({":address": draft.email_hash, ":draft": Status.DRAFT.value}),
+            ScanIndexForward=False,
+            Limit=EARLIER_CASES,
+        )
+        earlier = [from_attributes(item) for item in answer["Items"]]
+        return tuple(
+            case["number"]
+            for case in earlier
+            if any({photo.picture, photo.sha256} & shown for photo in self.photos(case["pk"].removeprefix("case#")))
+        )
 
     # ---- photos that come later
 
@@ -1144,6 +1190,11 @@ class Requests:
             if case.status not in OPEN or case.verified_at is not None:
                 return case
             after = replace(case, version=case.version + 1, verified_at=now)
+            if case.waits_for_address and case.confirmed_at is not None:
+                due = deadlines.due(
+                    case.kind, case.answers.country, case.confirmed_at, urgent=case.lane.urgent, begun_at=now
+                )
+                after = replace(after, due_at=due.at, due_rule=due.rule)
             after, holding = self._hold(after, now, provisional=provisional)
             parts = [self._put_case(after, case.version), self._put_event(after, "verify", Actor.REQUESTER, now)]
             if self._write([*parts, *holding]):
@@ -1985,7 +2036,8 @@ class Requests:
     # ---- retention
 
     def falling_due(self, sweep: str, before: datetime, limit: int = 100) -> list[str]:
-        """Ids of the cases whose `draft`, `photos` or `case` period has ended, the longest overdue first."""
+        """Ids of the cases whose `draft`, `unverified`, `photos` or `case` period has ended, the longest overdue
+        first."""
         return [item["pk"].removeprefix("case#") for item in self._falling_due(sweep, before, limit)]
 
     def _falling_due(self, sweep: str, before: datetime, limit: int) -> list[dict[str, Any]]:
@@ -2012,14 +2064,14 @@ class Requests:
             ExpressionAttributeValues=to_attributes({":message": "message"}),
         )
 
-    def expire_draft(self, request_id: str, now: datetime) -> bool:
-        """Close a draft that is about to be deleted, so that it can no longer be confirmed. False: it is no draft."""
+    def expire(self, request_id: str, sweep: str, now: datetime) -> bool:
+        """Close a `draft` that is about to be deleted, so that it can no longer be confirmed, or an `unverified` case,
+        so that it can no longer be verified. False: it is none any more."""
         return self._update_case(
             request_id,
             "SET expiring = :now",
-            "#status = :draft",
-            {":now": _iso(now), ":draft": Status.DRAFT.value},
-            {"#status": "status"},
+            "sweep = :sweep",
+            {":now": _iso(now), ":sweep": sweep},
         )
 
     def forget_photos(self, request_id: str, now: datetime) -> None:
@@ -2033,7 +2085,6 @@ class Requests:
             "SET sweep = :case, sweep_at = :at",
             "sweep = :photos",
             {":case": "case", ":photos": "photos", ":at": _iso(over + deadlines.CASE_KEPT)},
-            {},
         )
 
     def delete_case(self, request_id: str) -> None:
@@ -2045,10 +2096,7 @@ class Requests:
                     self._client.delete_item(TableName=self._table, Key=to_attributes({"pk": pointer, "sk": "case"}))
             self._client.delete_item(TableName=self._table, Key=to_attributes({"pk": item["pk"], "sk": item["sk"]}))
 
-    def _update_case(
-        self, request_id: str, expression: str, condition: str, values: dict[str, Any], names: dict[str, str]
-    ) -> bool:
-        optional = {"ExpressionAttributeNames": names} if names else {}
+    def _update_case(self, request_id: str, expression: str, condition: str, values: dict[str, Any]) -> bool:
         try:
             self._client.update_item(
                 TableName=self._table,
@@ -2056,7 +2104,6 @@ class Requests:
                 UpdateExpression=expression,
                 ConditionExpression=f"attribute_exists(pk) AND {condition}",
                 ExpressionAttributeValues=to_attributes(values),
-                **optional,
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return False

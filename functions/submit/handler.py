@@ -106,7 +106,7 @@ def check(draft: str) -> Response[Any]:
 @app.post("/opt-out/<draft>/confirm")
 def confirm(draft: str) -> Response[Any]:
     limits.take(Action.CONFIRM, source(app), _now())
-    answer = _site().confirm(secret_id(draft), _now())
+    answer = _site().confirm(secret_id(draft), form(app), _now())
     metrics.add_metric("ConfirmationsAsked", MetricUnit.Count, 1)
     return answer
 

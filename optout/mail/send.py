@@ -121,6 +121,11 @@ def _rendered(due: DueLetter, now: datetime, **values: Any) -> Message:
         "information_url": _page_url(values["status_url"], "information"),
         "held": request.hold is not None,
         "unverified": request.verified_at is None and request.status in OPEN,
+        "repeats": ", ".join(request.repeats),
+        "repeat_count": len(request.repeats),
+        "confirm_by": wording.date(request.confirmed_at + deadlines.UNVERIFIED_KEPT, request.answers.country)
+        if request.waits_for_address and request.confirmed_at is not None
+        else "",
         "verify_days": deadlines.VERIFICATION_LINK.days,
         "greeting": _greeting(request.answers.first_name),
         "number": request.number,

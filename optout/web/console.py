@@ -32,6 +32,7 @@ from optout.decisions import (
     exclusions_for,
     require_reason,
 )
+from optout.disposable import is_disposable
 from optout.errors import (
     AlreadyDecided,
     DecisionTooLarge,
@@ -442,6 +443,7 @@ def _case(
         request=request,
         photos=photos,
         related=related,
+        remarks=remarks(request),
         signals=face_signals(requests, request, photos, related),
         history=requests.history(request.id),
         reviewer=name,
@@ -502,6 +504,20 @@ def face_signals(
     return [disagree] * bool(disagree) + [
         f"{sentence} {', '.join(each.number for each in found)}." for sentence, found in cases.items() if found
     ]
+
+
+def remarks(request: OptOutRequest) -> list[str]:
+    """What about the way a request came asks for a second look. Each of it happens to honest people, too."""
+    found = {
+        "A field that people cannot see came back filled in: a program may have sent it, or a browser that fills in "
+        "forms by itself.": request.suspected,
+        "Sent without a proof of work, usually by a browser without scripts.": request.unproven,
+        "The address is of a service that gives addresses away for a while.": is_disposable(request.answers.email),
+        f"The same address sent the same picture before: {', '.join(request.repeats)}.": bool(request.repeats),
+    }
+    if request.waits_for_address:
+        found["It is not in the queue, because the address is not verified yet."] = True
+    return [sentence for sentence, applies in found.items() if applies]
 
 
 def _steps(request: OptOutRequest, name: str, now: datetime) -> dict[str, str]:

@@ -33,6 +33,9 @@ FIELDS = (
     "good_faith",
 )
 _LINES = {"explanation", "links"}
+# A field that people neither see nor hear of. Programs that fill in every field fill it in too; now and then a browser
+# does. So what comes with it is taken like everything else, and a reviewer is told.
+TRAP = "website"
 
 # Marks that reorder what follows them; in a name they would make a reviewer read something that is not there.
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -42,6 +45,11 @@ _PHONE = re.compile(r"\+?[0-9() ./-]{4,40}")
 def typed(fields: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """The form's fields as typed, each once, without control characters; a field that was not sent is empty."""
     return {name: _clean(fields.get(name, [""])[0], lines=name in _LINES) for name in FIELDS}
+
+
+def suspected(fields: Mapping[str, Sequence[str]]) -> bool:
+    """Whether the field came back filled in that people cannot see."""
+    return any(value.strip() for value in fields.get(TRAP, ()))
 
 
 def typed_from(answers: Answers) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from optout import deadlines, http, languages, limits, links, settings
+from optout import deadlines, http, languages, limits, links, proof_of_work, settings
 from optout.errors import (
     AlreadyConfirmed,
     AppealClosed,
@@ -103,10 +103,12 @@ class Site:
         email_hash = links.email_hash(answers.email or new_request_id(), settings.link_secret())
         if draft_id is None:
             language = languages.spoken()
-            draft = self.requests.create_draft(kind, answers, email_hash, now, language=language, lane=lane)
+            draft = self.requests.create_draft(
+                kind, answers, email_hash, now, language=language, lane=lane, suspected=forms.suspected(fields)
+            )
             complete = not draft.takes_uploads  # else the photo page comes next, also where a photo is optional
         else:
-            draft = self.requests.edit_draft(draft_id, answers, email_hash, now)
+            draft = self.requests.edit_draft(draft_id, answers, email_hash, now, suspected=forms.suspected(fields))
             complete = not missing(draft, self.requests.photos(draft.id))
         onward = f"/opt-out/{draft.id}/{'check' if complete else 'photos'}"
         repeated = forms.repeated_lines(filled["links"])[:_MAX_REPEATED] if kind is Kind.LINKS else []
@@ -237,16 +239,24 @@ class Site:
             repeated=repeated_links(query),
             takes_uploads=draft.takes_uploads,
             anonymous=draft.anonymous,
+            challenge=proof_of_work.challenge(
+                draft.id, draft.created_at + deadlines.DRAFT_LIFETIME, settings.link_secret()
+            )
+            if draft.adds_to is None  # whoever adds to a case has its mailed link
+            else "",
+            unverified_days=deadlines.UNVERIFIED_KEPT.days,
             **leaving(draft.lane),
         )
 
-    def confirm(self, draft_id: str, now: datetime) -> Response[Any]:
-        """Send the request, or the photos to be added to one. Sending it twice is sending it once."""
+    def confirm(self, draft_id: str, fields: Fields, now: datetime) -> Response[Any]:
+        """Send the request, or the photos to be added to one. Sending it twice is sending it once. Without a proof of
+        work it is sent all the same, and waits for its address to be verified."""
+        proven = proof_of_work.proves(fields.get("proof", [""])[0], draft_id, *settings.link_secrets())
         try:
             draft = self.requests.get(draft_id, now)
             if not draft.sent and draft.adds_to is None:  # only then a letter goes out
                 limits.take_of_mailbox(Action.CONFIRM, draft.email_hash, now)
-            self.requests.confirm(draft_id, now, language=languages.spoken())
+            self.requests.confirm(draft_id, now, language=languages.spoken(), proven=proven)
         except DraftIncomplete:
             return http.see_other(f"/opt-out/{draft_id}/photos?problem=incomplete")
         except TooManyPhotos:
@@ -267,7 +277,10 @@ class Site:
             added=added,
             provisional=settings.provisional(),
             due_rule=wording.due_rule(request.due_rule or ""),
-            sentence=wording.STATUS_SENTENCES[request.status],
+            sentence=wording.WAITS_FOR_ADDRESS
+            if request.waits_for_address
+            else wording.STATUS_SENTENCES[request.status],
+            confirm_by=confirm_by(request),
             status_url=self._only_link(request, now),
             **leaving(request.lane),
         )
@@ -301,6 +314,7 @@ class Site:
             token=token,
             provisional=settings.provisional(),
             held=held(request),
+            confirm_by=confirm_by(request),
             status_token=links.status_token(request, settings.link_secret()),
             due_rule=wording.due_rule(request.due_rule or ""),
         )
@@ -330,8 +344,13 @@ class Site:
             request=request,
             token=token,
             kind_label=wording.KINDS[request.kind],
-            status_label=wording.STATUSES[request.status],
-            sentence=wording.STATUS_SENTENCES[request.status],
+            status_label=languages.gettext(wording.WAITING_FOR_ADDRESS)
+            if request.waits_for_address
+            else wording.STATUSES[request.status],
+            sentence=wording.WAITS_FOR_ADDRESS
+            if request.waits_for_address
+            else wording.STATUS_SENTENCES[request.status],
+            confirm_by=confirm_by(request),
             due_rule=wording.due_rule(request.due_rule or ""),
             reason=reason,
             words=words,
@@ -536,6 +555,7 @@ def privacy_page() -> Response[Any]:
         appeal_days=deadlines.APPEAL_WINDOW.days,
         withdrawn_days=deadlines.WITHDRAWN_PHOTOS_KEPT.days,
         case_years=deadlines.CASE_KEPT.days // 365,
+        unverified_days=deadlines.UNVERIFIED_KEPT.days,
     )
 
 
@@ -551,7 +571,7 @@ def accessibility_page() -> Response[Any]:
 
 # htmx is not in the repository; set-up puts it there, and without it only the console is less comfortable.
 STATIC_FILES = frozenset(
-    ("site.css", "site.js", "exit.js", "icon.svg", "console.css", "console.js", "vendor/htmx.min.js")
+    ("site.css", "site.js", "exit.js", "proof.js", "icon.svg", "console.css", "console.js", "vendor/htmx.min.js")
 )
 
 
@@ -585,6 +605,20 @@ def held(request: OptOutRequest) -> str:
 def lane_of(name: str) -> Lane:
     """The lane with this name; the ordinary one without."""
     return Lane(name) if name in list(Lane) else Lane.ORDINARY
+
+
+def standing(request: OptOutRequest) -> str:
+    """Where a case stands, in a sentence."""
+    if request.waits_for_address:
+        return languages.gettext(wording.WAITS_FOR_ADDRESS)
+    return wording.STATUS_SENTENCES[request.status]
+
+
+def confirm_by(request: OptOutRequest) -> datetime | None:
+    """Until when the address must be verified for a case to be looked at; None when it need not be."""
+    if not request.waits_for_address or request.confirmed_at is None:
+        return None
+    return request.confirmed_at + deadlines.UNVERIFIED_KEPT
 
 
 def kind_of(name: str) -> Kind | None:

@@ -89,6 +89,10 @@ RELATIONS = Sentences(
     }
 )
 
+# Instead of its status' name and sentence, for a request that was sent without a proof of work.
+WAITING_FOR_ADDRESS = N_("Waiting for you to confirm your email address")
+WAITS_FOR_ADDRESS = N_("We have your request. We begin to look at it when you have confirmed your email address.")
+
 # What is held back while a case is open, by its kind.
 HELD = Sentences(
     {

@@ -19,6 +19,7 @@ REVIEWED: dict[str, dict[str, set[str]]] = {
             "dynamodb:Query",
             "dynamodb:UpdateItem",
         },
+        "RequestsBy": {"dynamodb:Query"},
         "Exclusions": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
         "UploadTickets": {"s3:PutObject"},
         "Photos": {"s3:DeleteObject", "s3:GetObject"},

@@ -525,7 +525,7 @@ def test_a_draft_that_is_being_deleted_can_no_longer_be_confirmed(requests: Requ
     draft = requests.create_draft(Kind.LINKS, LINKS, "hash", NOW)
     assert requests.falling_due("draft", NOW + timedelta(hours=23)) == []
     assert requests.falling_due("draft", NOW + deadlines.DRAFT_LIFETIME) == [draft.id]
-    assert requests.expire_draft(draft.id, NOW)
+    assert requests.expire(draft.id, "draft", NOW)
     with pytest.raises(RequestNotFound):
         requests.confirm(draft.id, NOW)
     requests.delete_case(draft.id)
@@ -535,7 +535,7 @@ def test_a_draft_that_is_being_deleted_can_no_longer_be_confirmed(requests: Requ
 def test_a_confirmed_case_is_no_draft_to_expire(requests: Requests) -> None:
     case = confirmed(requests)
     assert requests.falling_due("draft", NOW + timedelta(days=30)) == []
-    assert not requests.expire_draft(case.id, NOW)
+    assert not requests.expire(case.id, "draft", NOW)
     assert requests.get(case.id, NOW) == case
 
 

@@ -8,6 +8,7 @@ import re
 import struct
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from optout import deadlines, http, links, settings
+from optout import deadlines, http, links, proof_of_work, settings
 from optout.decisions import Decision
 from optout.requests import Kind, ProposedCrop, Relation, Revocation, Status, Step, Unheld
 from optout.store import Requests
@@ -484,7 +485,9 @@ def test_sending_twice_is_sending_once_and_the_page_gives_number_and_date(
     submit: Api, requests: Requests, now: datetime
 ) -> None:
     made = draft(requests, now, Kind.FACE, photo(face()))
-    first, second = (submit.post(f"/opt-out/{made.id}/confirm") for _ in range(2))
+    challenge = unescape(re.findall(r'data-challenge="([^"]*)"', submit.get(f"/opt-out/{made.id}/check").body)[0])
+    proof = {"proof": proof_of_work.solved(challenge)}
+    first, second = (submit.post(f"/opt-out/{made.id}/confirm", proof) for _ in range(2))
     assert first.location == second.location == f"/opt-out/{made.id}/done"
     case = requests.get(made.id, now)
     assert (case.status, case.version) == (Status.PENDING, made.version + 1)
