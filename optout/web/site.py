@@ -277,9 +277,7 @@ class Site:
             added=added,
             provisional=settings.provisional(),
             due_rule=wording.due_rule(request.due_rule or ""),
-            sentence=wording.WAITS_FOR_ADDRESS
-            if request.waits_for_address
-            else wording.STATUS_SENTENCES[request.status],
+            sentence=standing(request),
             confirm_by=confirm_by(request),
             status_url=self._only_link(request, now),
             **leaving(request.lane),
@@ -347,9 +345,7 @@ class Site:
             status_label=languages.gettext(wording.WAITING_FOR_ADDRESS)
             if request.waits_for_address
             else wording.STATUSES[request.status],
-            sentence=wording.WAITS_FOR_ADDRESS
-            if request.waits_for_address
-            else wording.STATUS_SENTENCES[request.status],
+            sentence=standing(request),
             confirm_by=confirm_by(request),
             due_rule=wording.due_rule(request.due_rule or ""),
             reason=reason,
