@@ -50,7 +50,8 @@ def public_pages(visitor: Visitor, email: str) -> Iterator[str]:
     visitor.open_letter(email, 1)
     yield "letter"
     visitor.open_status(email)
-    expect(page.get_by_text("Waiting for our decision")).to_be_visible()
+    waiting = "Waiting for our decision" if visitor.javascript else "Waiting for you to confirm your email address"
+    expect(page.get_by_text(waiting)).to_be_visible()
     status = page.url
     yield "status"
     visitor.open_verification(email)
