@@ -410,7 +410,8 @@ class _Made:
             more = [self._one(number) for number in range(at, min(size, at + 4_000))]
             self._segments.append(Segment.of(str(State.ACCEPTED), more))
         listed = ExclusionList()
-        listed.load([Part(segment, np.ones(len(segment), bool)) for segment in self._segments])
+        parts = [Part(segment, np.ones(len(segment), bool)) for segment in self._segments]
+        listed.load(parts, lambda _: np.concatenate([cast(Any, segment.corners) for segment in self._segments]))
         return listed
 
     def _one(self, number: int) -> ImageExclusion:

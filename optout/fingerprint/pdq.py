@@ -83,15 +83,17 @@ def _neighbours(length: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         return np.arange(_GRID)[:, None], np.ones((_GRID, 1, 1), dtype=np.float32)
     window = (length + 2 * _GRID - 1) // (2 * _GRID)
     ahead = (window + 2) // 2  # 7 -> 4, 8 -> 5: an even window reaches one further ahead than behind
-    lines = np.arange(length)
-    first, last = np.maximum(lines - (window - ahead), 0), np.minimum(lines + ahead, length)
-    box = ((lines >= first[:, None]) & (lines < last[:, None])) / (last - first)[:, None]
     centres = ((np.arange(_GRID) + 0.5) * length / _GRID).astype(int)
-    # Two passes of the window reach at most that far; what lies outside the picture counts nothing.
-    reach = np.arange(-2 * (window - ahead), 2 * ahead - 1)
-    at = centres[:, None] + reach
+    # Two passes of the window reach at most that far; what lies outside the picture counts nothing. Only what a centre
+    # reaches is worked out: as a product of whole matrices a side of 300 to 1,024 that was new took 30 ms, so .3.
+    at = centres[:, None] + np.arange(-2 * (window - ahead), 2 * ahead - 1)
+    between = centres[:, None] + np.arange(ahead - window, ahead)
+    first, last = np.maximum(between - (window - ahead), 0), np.minimum(between + ahead, length)
+    own = np.minimum(centres + ahead, length) - np.maximum(centres - (window - ahead), 0)
+    part = ((between >= 0) & (between < length)) / (own[:, None] * np.maximum(last - first, 1))
+    reached = (at[:, None, :] >= first[..., None]) & (at[:, None, :] < last[..., None])
     inside = np.clip(at, 0, length - 1)
-    weights = np.where(at == inside, np.take_along_axis(box[centres] @ box, inside, axis=1), 0)
+    weights = np.where(at == inside, (reached * part[..., None]).sum(axis=1), 0)
     return inside, weights[:, None, :].astype(np.float32)
 
 
