@@ -446,7 +446,7 @@ def table(outcomes: dict[str, Outcome], queries: int, groups: Groups) -> list[st
     """Markdown: recall by group and method, with the interval of the first."""
     names = list(outcomes)
     lines = [
-        f"| group (edits) | {names[0]} | 95 % | + review | {' | '.join(names[1:])} |",
+        f"| {' | '.join(['group (edits)', names[0], '95 %', '+ review', *names[1:]])} |",
         "|---" * (len(names) + 3) + "|",
     ]
     for group, members in [*groups.items(), ("**all**", list(itertools.chain(*groups.values())))]:
@@ -454,12 +454,10 @@ def table(outcomes: dict[str, Outcome], queries: int, groups: Groups) -> list[st
         hits = {name: sum(outcomes[name].excluded[edit] for edit in members) for name in names}
         low, high = interval(hits[names[0]], count)
         more = sum(outcomes[names[0]].reviewed[edit] for edit in members)
-        rest = " | ".join(f"{hits[name] / count:.3f}" for name in names[1:])
         first = hits[names[0]]
-        lines.append(
-            f"| {group} ({len(members)}) | {first / count:.3f} | {low:.3f}-{high:.3f} | {(first + more) / count:.3f} "
-            f"| {rest} |"
-        )
+        shares = [f"{first / count:.3f}", f"{low:.3f}-{high:.3f}", f"{(first + more) / count:.3f}"]
+        shares += [f"{hits[name] / count:.3f}" for name in names[1:]]
+        lines.append(f"| {group} ({len(members)}) | {' | '.join(shares)} |")
     return lines
 
 
