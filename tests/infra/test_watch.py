@@ -29,7 +29,7 @@ def emitted(service: str) -> set[str]:
         if 'f"Verdict{' in source:
             names.add(f"Verdict{verdict}")
     if 'f"Retention{' in source:
-        names |= {f"Retention{what}" for what in ("Drafts", "Photos", "Cases", "Reviews", "Failed")}
+        names |= {f"Retention{what}" for what in ("Drafts", "Unverified", "Photos", "Cases", "Reviews", "Failed")}
     return names
 
 
