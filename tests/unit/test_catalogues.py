@@ -99,3 +99,13 @@ def test_every_tag_survives_and_no_sentence_breaks_out_of_an_attribute(code: str
             assert TAG.findall(said) == TAG.findall(english), (english, said)
             assert not set('"<>') & set(TAG.sub("", said)), said
             assert said == said.strip(), said
+
+
+@pytest.mark.parametrize("code", TRANSLATED)
+def test_no_sentence_is_missing_and_none_is_unused(code: str) -> None:
+    written = {message.id if isinstance(message.id, str) else tuple(message.id) for message in messages(code)}
+    marked = in_the_sources()
+    assert marked - written == set(), "run `make catalogues` and translate what is new"
+    assert written - marked == set(), "run `make catalogues`"
+    assert [message.id for message in messages(code) if not forms(message)] == [], "translate these"
+    assert list(catalogue(code).obsolete) == []
