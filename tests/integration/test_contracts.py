@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from local.actors import Requester, Reviewer
+from local.actors import HTML, Requester, Reviewer, expect
 from local.embedded_aws import EmbeddedAws
 from local.place import REGION
 from local.running import Running
@@ -116,6 +117,8 @@ def api(embedded_aws: EmbeddedAws) -> Api:
     ]
     anna.accept(numbers[1])
     withdrawn.withdraw()
+    with running.http(headers=HTML) as client:
+        test = expect(client.post(f"{pending.status_link()}/test"), 303, "a test begins").headers["location"]
     store = Requests(running.outputs["RequestsTable"], None, running.client("dynamodb"))
     [excluded] = store.get(anna.find(numbers[1]), datetime.now(UTC)).exclusions
     doubted = ["ab" * 32, "cd" * 32]
@@ -130,6 +133,7 @@ def api(embedded_aws: EmbeddedAws) -> Api:
             "id": [anna.find(number) for number in numbers],
             "token": [each.status_link().removeprefix("/status/") for each in (pending, accepted, withdrawn)],
             "ticket": [item["sk"]["S"].partition("#")[2] for item in tickets if item["sk"]["S"].startswith("photo#")],
+            "test": [re.split("[/?]", test.partition("/test/")[2])[0]],
             "sha256": doubted,
             "exclusion": [excluded],
             "file": ["site.css", "console.js", "icon.svg", "htmx.min.js"],
