@@ -39,6 +39,7 @@ from urllib.parse import urlencode
 
 from PIL import Image, ImageFilter
 
+from optout import hashed
 from optout.errors import PhotoUnreadable
 from optout.examination import look_at
 from optout.fingerprint import PHOTO_PROBLEMS
@@ -348,10 +349,18 @@ FORM = {
     "good_faith": "yes",
     "links": "https://example.com/a\r\nhttps://example.com/b?c=d",
 }
+CODES = {
+    "sha256": "ab" * 32,
+    "codes": " ".join(f"{code:064x}" for code in hashed.ways_round(int("f0" * 32, 16))),
+    "quality": "90",
+    "width": "800",
+    "height": "600",
+}
 # Operation -> its honest body. Those without fields take none and must not be moved by one.
 PUBLIC_POSTS: dict[str, dict[str, str]] = {
     "/opt-out": FORM,
     "/opt-out/{draft}": FORM,
+    "/opt-out/{draft}/codes": CODES,
     "/opt-out/{draft}/photos/{ticket}/face": {"face": "1"},
     "/opt-out/{draft}/photos/{ticket}/crop": {"use": "cropped"},
     "/opt-out/{draft}/photos/{ticket}/remove": {},

@@ -47,6 +47,8 @@ VERIFICATION_LINK = timedelta(days=7)
 # A request without a proof of work waits for its address so long, then it is deleted: the week of the link, and three
 # days for a letter that was sent again. Shorter than what any law gives us for the decision (15 days, Brazil).
 UNVERIFIED_KEPT = timedelta(days=10)
+# How many pictures an address sent by code in a month of the calendar: until nobody counts in it any more.
+HASHED_COUNTED = timedelta(days=35)
 # How many exclusions hold back for an address, once there are none, and how many began on one day.
 HOLDS_COUNTED = timedelta(days=2)
 # Limitation period of most civil claims in the EU member states; then the case is deleted whole.

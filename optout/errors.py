@@ -19,6 +19,7 @@
     │   ├── TooManyMessages    a requester has added as many texts to a case as it takes
     │   ├── NoExtension        the date can no longer be put off, or the law does not let us
     │   ├── AppealClosed       the time for an appeal is over, or one was decided before
+    │   ├── TooManyHashed      an address has sent as many pictures by code as it may this month
     │   ├── DraftIncomplete    answers or photos are missing; `.missing` names them
     │   ├── LetterNotSentAgain the first letter was sent again just now or often enough, or is of no use any more
     │   └── SameReviewer       the second look must be another reviewer's
@@ -137,6 +138,10 @@ class NoExtension(StateConflict):
 
 class AppealClosed(StateConflict):
     """The time for an appeal is over, or an appeal against this decision was decided before."""
+
+
+class TooManyHashed(StateConflict):
+    """One address may send so many pictures a month of which only the codes reach us, and has."""
 
 
 class DraftIncomplete(StateConflict):

@@ -100,7 +100,7 @@ def usable_faces(copy: bytes) -> Sequence[SeenFace]:
 def _measured(case: OptOutRequest, photo: Photo, photos: Photos, model: str, measure: Measure) -> Photo:
     """The photo as the new model sees it; the face in the place of the chosen one is the chosen one."""
     own = photo.own_face
-    if own is None or photo.face_model == model:
+    if own is None or photo.picture is None or photo.face_model == model:
         return photo
     try:
         faces = tuple(measure(photos.read_copy(case.home, photo.picture)))

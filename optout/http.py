@@ -121,6 +121,14 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
     ),
     errors.NoExtension: _Answer(409, "no_extension", "The date of this case cannot be put off."),
     errors.AppealClosed: _Answer(409, "appeal_closed", "This decision can no longer be appealed against here."),
+    errors.TooManyHashed: _Answer(
+        409,
+        "too_many_hashed",
+        N_(
+            "One email address can send 20 pictures by code in a month, and these would be more. Nobody can look at "
+            "such pictures, so there must be a limit. Remove some, or send us the pictures themselves or the links."
+        ),
+    ),
     errors.DraftIncomplete: _Answer(
         409, "draft_incomplete", N_("Something is still missing before this request can be sent.")
     ),
@@ -353,17 +361,19 @@ def content_security_policy(
     images: Iterable[str] = (),
     connect: Iterable[str] = (),
     form_action: Iterable[str] = (),
+    quiet: bool = False,
 ) -> str:
     """What a page may load and where it may send: ourselves, plus the origins given.
 
     `storage` holds origins that photos are shown from and posted to. Browsers check form-action again on the redirect
-    after a POST, which brings the upload back to 'self'.
+    after a POST, which brings the upload back to 'self'. The scripts of a `quiet` page can send nothing anywhere.
     """
     origins = "".join(f" {origin}" for origin in storage)
+    connecting = "'none'" if quiet else f"'self'{origins}{''.join(f' {origin}' for origin in connect)}"
     return (
         "default-src 'none'; style-src 'self'; script-src 'self'; "
         f"img-src 'self'{origins}{''.join(f' {origin}' for origin in images)}; "
-        f"connect-src 'self'{origins}{''.join(f' {origin}' for origin in connect)}; "
+        f"connect-src {connecting}; "
         f"form-action 'self'{origins}{''.join(f' {origin}' for origin in form_action)}; "
         "frame-ancestors 'none'; base-uri 'none'"
     )

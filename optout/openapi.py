@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from optout import errors, http, lookups
+from optout import errors, hashed, http, lookups
 from optout.decisions import MAX_TEXT, REASONS
 from optout.fingerprint import FINGERPRINT_VERSION
 from optout.languages import LANGUAGES
@@ -227,6 +227,35 @@ OPERATIONS: tuple[Operation, ...] = (
         moved="To the photos, with `problem` when it could not be used.",
         empty="Looked at, for a script that uploaded and needs no page.",
         refuses=(errors.FacesOff, errors.UnderMaintenance, *_NO_PHOTO_DRAFT),
+    ),
+    Operation(
+        "POST",
+        "/opt-out/{draft}/codes",
+        "submit",
+        _ANYBODY,
+        "Adds an intimate picture by its codes, which the requester's device computed; the picture stays there",
+        moved="To the photos.",
+        form=_form(
+            ("sha256", "codes", "quality", "width", "height"),
+            sha256={"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "Of the file."},
+            codes={
+                "type": "string",
+                "pattern": "^[0-9a-f]{64}( [0-9a-f]{64}){7}$",
+                "description": "PDQ codes of the picture, then of it turned by 90, 180 and 270 degrees "
+                "counter-clockwise, flipped top to bottom, left to right, along the main and the other diagonal.",
+            },
+            quality={"type": "integer", "minimum": hashed.MIN_QUALITY, "maximum": 100},
+            width={"type": "integer", "minimum": 1, "maximum": 99999},
+            height={"type": "integer", "minimum": 1, "maximum": 99999},
+        ),
+        refuses=(
+            errors.RequestInvalid,
+            errors.StateConflict,
+            errors.TooManyPhotos,
+            errors.AlreadyConfirmed,
+            errors.TooManyRequests,
+            *_NO_PHOTO_DRAFT,
+        ),
     ),
     Operation(
         "POST",

@@ -16,6 +16,10 @@ from optout.errors import DraftIncomplete
 
 MAX_PHOTOS = 5
 MAX_LINKS = 50
+# Pictures that one address may send as codes only in a month of the calendar. Nobody can look at them, so whoever hides
+# strangers' pictures with false ones shall not get far before a reviewer or a hit count notices. Somebody whose
+# pictures are passed around rarely has more than a few, and can send the rest as pictures or links.
+HASHED_PER_MONTH = 20
 MAX_NAME = 100
 MAX_EXPLANATION = 5_000
 # The first letter, sent again on request: whoever has the status link could else fill a stranger's mailbox. Letters
@@ -281,19 +285,20 @@ class ProposedCrop:
 class Photo:
     """One examined photo of a case.
 
-    `sha256` is of the bytes as uploaded (hex), `picture` of the re-encoded copy that everybody else sees. `width` and
-    `height` are the copy's. `dihedral` holds the eight PDQ codes (32 bytes each), empty when the picture has too
-    little structure (PDQ quality < 50) and is matched by SHA-256 and keypoints only. `faces` is None when faces are
-    off, and else holds the faces good enough to recognise somebody by; `face_problem` says what is wrong with another
-    one (`FaceProblem` of optout.fingerprint.faces). `chosen_face` is the index of the requester's own face. `keypoints`
-    find crops and collages (`optout.fingerprint.keypoints`); None when there are too few, and in cases about a face.
-    `proposed` waits for its requester's word, `cropped` says what that was: True when all of the above but `sha256` is
-    of the part they confirmed, False when they kept the whole, None when nothing was proposed or said.
+    `sha256` is of the bytes as uploaded (hex), `picture` of the re-encoded copy that everybody else sees; None when
+    only the codes of the picture reached us (`optout.hashed`). `width` and `height` are the copy's. `dihedral` holds
+    the eight PDQ codes (32 bytes each), empty when the picture has too little structure (PDQ quality < 50) and is
+    matched by SHA-256 and keypoints only. `faces` is None when faces are off, and else holds the faces good enough to
+    recognise somebody by; `face_problem` says what is wrong with another one (`FaceProblem` of
+    optout.fingerprint.faces). `chosen_face` is the index of the requester's own face. `keypoints` find crops and
+    collages (`optout.fingerprint.keypoints`); None when there are too few, and in cases about a face. `proposed` waits
+    for its requester's word, `cropped` says what that was: True when all of the above but `sha256` is of the part they
+    confirmed, False when they kept the whole, None when nothing was proposed or said.
     """
 
     ticket: str
     sha256: str
-    picture: str
+    picture: str | None
     width: int
     height: int
     quality: int
@@ -454,6 +459,8 @@ class OptOutRequest:
     reviewers last did so about photos of an accepted case is `photos_decided_at`. They come by a draft of their own,
     which names the case in `adds_to`. `new_photo_asked_at`: its photos are gone and the face model has changed.
 
+    `hashed` are the tickets of pictures of which only the codes reached us.
+
     `language` is the one that its letters are written in, a key of `optout.languages.LANGUAGES`.
 
     `due_at` is the date of the decision that the requester waits for: of the first one, or, while an appeal is open
@@ -489,6 +496,17 @@ class OptOutRequest:
     new_photo_asked_at: datetime | None = None
     language: str = "en"
     lane: Lane = Lane.ORDINARY
+    hashed: tuple[str, ...] = ()
+
+    @property
+    def takes_codes(self) -> bool:
+        """Whether pictures may come as codes only, which nobody can look at: intimate ones of adults."""
+        return self.kind is Kind.IMAGE and self.lane is Lane.INTIMATE
+
+    @property
+    def hash_only(self) -> bool:
+        """Whether nobody here has seen any of its pictures."""
+        return bool(self.photos) and set(self.photos) <= set(self.hashed)
 
     @property
     def anonymous(self) -> bool:

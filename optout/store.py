@@ -13,6 +13,7 @@
     pk = "review#<sha256>", sk = "<exclusion>"  a doubtful hit that a person looks at: candidate, exclusion, answer
     pk = "held#<email hash>",   sk = "address"  how many exclusions hold back for this address, by case
     pk = "held#<day>",          sk = "day"      how many exclusions began to hold back on this day
+    pk = "hashed#<email hash>", sk = "<month>"  how many pictures this address sent by code only
 
 A change reads the case, asks the transition table, and writes in ONE transaction: the case (on condition that its
 version is still the one that was read), the event, the letter that became due, and - when the exclusion list is
@@ -53,6 +54,7 @@ from optout.errors import (
     ReviewNotFound,
     SameReviewer,
     StateConflict,
+    TooManyHashed,
     TooManyMessages,
     TooManyPhotos,
 )
@@ -73,6 +75,7 @@ from optout.exclusions.log import (
 from optout.provisional import HELD_PER_DAY, refusal
 from optout.requests import (
     DECIDED_AGAINST,
+    HASHED_PER_MONTH,
     MAX_PHOTOS,
     OPEN,
     TRANSITIONS,
@@ -269,6 +272,7 @@ def _case_item(request: OptOutRequest) -> dict[str, Any]:
         else None,
         "appealed_at": _iso(request.appealed_at) if request.appealed_at else None,
         "upheld": _decision_item(request.upheld) if request.upheld else None,
+        "hashed": list(request.hashed) or None,
     }
     if request.status is Status.DRAFT:
         item["expires_at"] = int((request.created_at + deadlines.DRAFT_BACKSTOP).timestamp())
@@ -365,6 +369,7 @@ def _case(item: dict[str, Any]) -> OptOutRequest:
         unproven=item.get("unproven", False),
         repeats=tuple(item.get("repeats", ())),
         suspected=item.get("suspected", False),
+        hashed=tuple(item.get("hashed", ())),
         sent_again=tuple(datetime.fromisoformat(at) for at in item.get("sent_again", ())),
         language=item.get("language", "en"),  # older cases have none
         question=Question(question["text"], question["reviewer"], datetime.fromisoformat(question["at"]))
@@ -426,7 +431,7 @@ def _photo(item: dict[str, Any]) -> Photo:
     return Photo(
         ticket=item["ticket"],
         sha256=item["sha256"],
-        picture=item["picture"],
+        picture=item.get("picture"),
         width=item["width"],
         height=item["height"],
         quality=item["quality"],
@@ -674,7 +679,7 @@ class Requests:
         """Other confirmed cases with the same address or the same picture."""
         same: dict[str, set[str]] = {}
         lookups = [("Address", "email_hash", request.email_hash, "address")]
-        lookups += [("Picture", "picture", photo.picture, "picture") for photo in photos]
+        lookups += [("Picture", "picture", photo.picture, "picture") for photo in photos if photo.picture]
         for index, attribute, value, name in lookups:
             answer = self._client.query(
                 TableName=self._table,
@@ -751,14 +756,16 @@ class Requests:
         return self._change_draft(request_id, now, edit)
 
     def add_photo(self, request_id: str, photo: Photo, now: datetime) -> OptOutRequest:
-        """Record an examined photo. The first record of a ticket stands. Raises `TooManyPhotos`, `AlreadyConfirmed`,
-        and what `room` raises."""
+        """Record an examined photo, or the codes of one. The first record of a ticket stands. Raises `TooManyPhotos`,
+        `AlreadyConfirmed`, `StateConflict` for codes where none are taken, and what `room` raises."""
 
         def add(draft: OptOutRequest) -> tuple[OptOutRequest, list[dict[str, Any]]]:
             if photo.ticket in draft.photos:
                 return draft, []
             if len(draft.photos) >= self.room(draft, now):
                 raise TooManyPhotos
+            if photo.picture is None and not draft.takes_codes:
+                raise StateConflict
             put = {
                 "Put": {
                     "TableName": self._table,
@@ -766,7 +773,8 @@ class Requests:
                     "ConditionExpression": "attribute_not_exists(pk)",
                 }
             }
-            return replace(draft, photos=(*draft.photos, photo.ticket)), [put]
+            hashed = (*draft.hashed, photo.ticket) if photo.picture is None else draft.hashed
+            return replace(draft, photos=(*draft.photos, photo.ticket), hashed=hashed), [put]
 
         return self._change_draft(request_id, now, add)
 
@@ -829,7 +837,8 @@ class Requests:
                     "Key": to_attributes({"pk": _case_key(draft.id), "sk": f"photo#{ticket}"}),
                 }
             }
-            return replace(draft, photos=tuple(other for other in draft.photos if other != ticket)), [delete]
+            photos, hashed = (tuple(each for each in of if each != ticket) for of in (draft.photos, draft.hashed))
+            return replace(draft, photos=photos, hashed=hashed), [delete]
 
         return self._change_draft(request_id, now, remove)
 
@@ -859,8 +868,9 @@ class Requests:
         `language` is what its requester reads now, if that is known. A case that is not `proven` by work enters the
         reviewers' queue only when its address is verified.
 
-        A draft of added photos joins its case instead, which is returned. Raises `DraftIncomplete`; for added photos
-        also `TooManyPhotos`, `StateConflict` when the case takes none any more, and what `room` raises.
+        A draft of added photos joins its case instead, which is returned. Raises `DraftIncomplete`, `TooManyHashed`;
+        for added photos also `TooManyPhotos`, `StateConflict` when the case takes none any more, and what `room`
+        raises.
         """
         row = TRANSITIONS[Step.CONFIRM, Status.DRAFT]
         for attempt in self._rounds():
@@ -906,6 +916,7 @@ class Requests:
                 [
                     self._put_case(case, draft.version),
                     *keep,
+                    *self._count_hashed(draft, now),
                     number,
                     self._put_event(case, Step.CONFIRM, Actor.REQUESTER, now),
                     *self._put_letter_of(case, Step.CONFIRM, draft.status, now),
@@ -935,6 +946,31 @@ class Requests:
             for case in earlier
             if any({photo.picture, photo.sha256} & shown for photo in self.photos(case["pk"].removeprefix("case#")))
         )
+
+    def _count_hashed(self, draft: OptOutRequest, now: datetime) -> list[dict[str, Any]]:
+        """What is written when a draft's pictures that came by code are sent. Raises `TooManyHashed`."""
+        more = len(draft.hashed)
+        if not more:
+            return []
+        month = {"pk": f"hashed#{draft.email_hash}", "sk": f"{now.astimezone(UTC):%Y-%m}"}
+        if (self._get(**month) or {"sent": 0})["sent"] + more > HASHED_PER_MONTH:
+            raise TooManyHashed
+        count = {
+            "Update": {
+                "TableName": self._table,
+                "Key": to_attributes(month),
+                "UpdateExpression": "SET expires_at = :over ADD sent :more",
+                "ConditionExpression": "attribute_not_exists(sent) OR sent <= :room",
+                "ExpressionAttributeValues": to_attributes(
+                    {
+                        ":more": more,
+                        ":room": HASHED_PER_MONTH - more,
+                        ":over": int((now + deadlines.HASHED_COUNTED).timestamp()),
+                    }
+                ),
+            }
+        }
+        return [count]
 
     # ---- photos that come later
 
@@ -977,6 +1013,7 @@ class Requests:
                 version=case.version + 1,
                 photos=(*case.photos, *draft.photos),
                 added=(*case.added, *draft.photos),
+                hashed=(*case.hashed, *draft.hashed),
             )
             moved: list[dict[str, Any]] = []
             for photo in photos:
@@ -984,12 +1021,13 @@ class Requests:
                 key = to_attributes({"pk": _case_key(draft.id), "sk": item["sk"]})
                 moved.append({"Put": {"TableName": self._table, "Item": to_attributes(item)}})
                 moved.append({"Delete": {"TableName": self._table, "Key": key}})
-            joined = replace(draft, version=draft.version + 1, photos=(), confirmed_at=now)
+            joined = replace(draft, version=draft.version + 1, photos=(), hashed=(), confirmed_at=now)
             if self._write(
                 [
                     self._put_case(after, case.version),
                     self._put_event(after, "add_photos", Actor.REQUESTER, now),
                     self._put_case(joined, draft.version),
+                    *self._count_hashed(draft, now),
                     *moved,
                 ]
             ):

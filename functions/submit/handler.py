@@ -83,6 +83,12 @@ def photos(draft: str) -> Response[Any]:
     return _site().photos_page(secret_id(draft), _query(), source(app), _now())
 
 
+@app.post("/opt-out/<draft>/codes")
+def add_codes(draft: str) -> Response[Any]:
+    limits.take(Action.UPLOAD, source(app), _now())
+    return _site().add_codes(secret_id(draft), form(app), _now())
+
+
 @app.post("/opt-out/<draft>/photos/<ticket>/face")
 def choose_face(draft: str, ticket: str) -> Response[Any]:
     return _site().choose_face(secret_id(draft), secret_id(ticket), form(app), _now())

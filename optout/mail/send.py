@@ -132,6 +132,7 @@ def _rendered(due: DueLetter, now: datetime, **values: Any) -> Message:
         "kind": request.kind.value,
         "represented": request.answers.represented is not None,
         "photo_count": len(request.photos),
+        "hash_only": request.hash_only,
         "link_count": len(request.answers.links),
         "appeal_by": wording.date(deadlines.appeal_until(request) or now + deadlines.APPEAL_WINDOW, country),
         "photos_kept_days": deadlines.WITHDRAWN_PHOTOS_KEPT.days,

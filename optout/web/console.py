@@ -552,6 +552,8 @@ def photo(
     if not found:
         raise PhotoNotFound
     place, seen = found[0]
+    if seen.picture is None:  # only its codes ever came
+        raise PhotoNotFound
     requests.record_view(request.id, ticket, _signed_in(app), now)
     return _fragment("photo", photo=seen, place=place, url=photos.view_url(request.id, seen.picture))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from optout import deadlines, http, languages, limits, links, proof_of_work, settings
+from optout import deadlines, hashed, http, languages, limits, links, proof_of_work, settings
 from optout.errors import (
     AlreadyConfirmed,
     AppealClosed,
@@ -134,6 +134,8 @@ class Site:
         if not draft.takes_uploads:
             return http.see_other(f"/opt-out/{draft.id}/check")
         photos = self.requests.photos(draft.id)
+        if draft.takes_codes and _by_code(query, photos):
+            return self._codes_page(draft, photos, query, now)
         before = self._before(draft)
         lacks = lacking(draft, photos)
         room = self.requests.room(draft, now) - len(photos)
@@ -149,7 +151,7 @@ class Site:
         if problem == "incomplete":
             summary = lacks
         seen = [self._seen(draft, photo) for photo in photos]
-        storage = {http.origin(photo["url"]) for photo in seen} | ({http.origin(upload.url)} if upload else set())
+        storage = origins(seen) | ({http.origin(upload.url)} if upload else set())
         return http.page(
             "photos.html",
             policy=http.content_security_policy(sorted(storage)),
@@ -166,7 +168,32 @@ class Site:
             adding=draft.adds_to is not None,
             stranger=draft.kind is Kind.FACE and alike(photos, before) is False,
             problems=wording.PHOTO_PROBLEMS,
+            takes_codes=draft.takes_codes,
+            **leaving(draft.lane),
         )
+
+    def _codes_page(
+        self, draft: OptOutRequest, photos: Sequence[Photo], query: Mapping[str, str], now: datetime
+    ) -> Response[Any]:
+        """The page on which a picture's codes are computed. Its policy lets no script send anything anywhere."""
+        lacks = lacking(draft, photos)
+        return http.page(
+            "codes.html",
+            policy=http.content_security_policy(quiet=True),
+            draft=draft.id,
+            photos=photos,
+            room=self.requests.room(draft, now) > len(photos),
+            ready=not lacks,
+            summary=[("codes-tool", words) for _, words in lacks] if query.get("problem") == "incomplete" else [],
+            adding=draft.adds_to is not None,
+            **leaving(draft.lane),
+        )
+
+    def add_codes(self, draft_id: str, fields: Fields, now: datetime) -> Response[Any]:
+        """Add a picture of which only the codes come; whether the draft takes such, its record decides."""
+        photo = hashed.read(fields)
+        self.requests.add_photo(draft_id, photo, now)
+        return http.see_other(f"/opt-out/{draft_id}/photos#photo-{photo.ticket}")
 
     def _before(self, draft: OptOutRequest) -> list[Photo]:
         """The photos that are in the case already, where a draft adds to one."""
@@ -206,7 +233,7 @@ class Site:
             self.photos.discard_copy(draft.home, unused)
 
     def _seen(self, draft: OptOutRequest, photo: Photo) -> dict[str, Any]:
-        seen = seen_on(photo, self.photos.view_url(draft.home, photo.picture))
+        seen = seen_on(photo, self.photos.view_url(draft.home, photo.picture) if photo.picture else "")
         if photo.proposed is not None:
             seen["part_url"] = self.photos.view_url(draft.home, photo.proposed.picture)
             seen["part_shown"] = _fitted(photo.proposed.width, photo.proposed.height)
@@ -226,7 +253,7 @@ class Site:
         due = deadlines.due(draft.kind, draft.answers.country, now, urgent=draft.lane.urgent)
         return http.page(
             "check.html",
-            policy=http.content_security_policy(sorted({http.origin(photo["url"]) for photo in seen})),
+            policy=http.content_security_policy(sorted(origins(seen))),
             draft=draft.id,
             kind=draft.kind.value,
             rows=consent_rows(draft) if draft.adds_to else answer_rows(draft),
@@ -350,7 +377,7 @@ class Site:
             due_rule=wording.due_rule(request.due_rule or ""),
             reason=reason,
             words=words,
-            covers=wording.COVERS[request.kind],
+            covers=wording.covers(request),
             appeal_until=deadlines.appeal_until(request),
             now=now,
             can_tell=request.takes_messages and request.question is None,
@@ -567,7 +594,17 @@ def accessibility_page() -> Response[Any]:
 
 # htmx is not in the repository; set-up puts it there, and without it only the console is less comfortable.
 STATIC_FILES = frozenset(
-    ("site.css", "site.js", "exit.js", "proof.js", "icon.svg", "console.css", "console.js", "vendor/htmx.min.js")
+    (
+        "site.css",
+        "site.js",
+        "exit.js",
+        "pdq.js",
+        "proof.js",
+        "icon.svg",
+        "console.css",
+        "console.js",
+        "vendor/htmx.min.js",
+    )
 )
 
 
@@ -659,8 +696,21 @@ def _fitted(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+def origins(seen: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Where the pictures that a page shows come from; those that came by code only come from nowhere."""
+    return {http.origin(photo["url"]) for photo in seen if photo["url"]}
+
+
+def _by_code(query: Mapping[str, str], photos: Sequence[Photo]) -> bool:
+    """Whether to show the page that computes codes: by choice, or where no upload was begun."""
+    if query.get("by") in {"code", "upload"}:
+        return query["by"] == "code"
+    return query.get("problem", "") in {"", "incomplete"} and all(photo.picture is None for photo in photos)
+
+
 def seen_on(photo: Photo, url: str) -> dict[str, Any]:
-    """What the photo page draws: the picture, its faces in the picture's own pixels, and where their numbers go."""
+    """What the photo page draws: the picture, its faces in the picture's own pixels, and where their numbers go. `url`
+    is empty where only the picture's codes came."""
     badge = max(10, round(max(photo.width, photo.height) / 32))
     faces = None
     if photo.faces is not None:

@@ -15,7 +15,18 @@ from zoneinfo import ZoneInfo
 from optout.decisions import AcceptReason, ExtendReason, RejectReason, RevokeReason, UpholdReason
 from optout.languages import LANGUAGES, N_, Sentences, ngettext, spoken
 from optout.languages import gettext as _
-from optout.requests import MAX_EXPLANATION, MAX_LINKS, MAX_NAME, Answers, Kind, Relation, Status, Step, Unheld
+from optout.requests import (
+    MAX_EXPLANATION,
+    MAX_LINKS,
+    MAX_NAME,
+    Answers,
+    Kind,
+    OptOutRequest,
+    Relation,
+    Status,
+    Step,
+    Unheld,
+)
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -67,6 +78,12 @@ STATUS_SENTENCES = Sentences(
             "of it any more."
         ),
     }
+)
+
+# The same where nobody here has seen the picture.
+_COVERS_BY_CODE = N_(
+    "The picture whose code you sent, also when it was made smaller or larger, turned, mirrored or saved again. "
+    "Cut-outs, frames, writing on it and screenshots are not found by a code: for these, send us the picture or links."
 )
 
 # Whom a request is for, on the check page; who the requester is to the person concerned.
@@ -355,6 +372,11 @@ def reason(step: Step, code: str) -> str:
 def due_rule(name: str) -> str:
     """The sentence for the rule that set a due date."""
     return DUE_RULES[name]
+
+
+def covers(request: OptOutRequest) -> str:
+    """What an acceptance of this case covers."""
+    return _(_COVERS_BY_CODE) if request.hash_only else COVERS[request.kind]
 
 
 def asked_for(answers: Answers) -> str:

@@ -20,6 +20,19 @@ def public_pages(visitor: Visitor, email: str) -> Iterator[str]:
     for path, name in (("/", "start"), ("/help", "help"), ("/privacy", "privacy"), ("/accessibility", "accessibility")):
         page.goto(path)
         yield name
+    for path, name in (
+        ("/urgent", "urgent"),
+        ("/urgent?about=abuse", "urgent-abuse"),
+        ("/support?country=DE", "support"),
+        ("/opt-out?kind=links&lane=abuse", "form-abuse"),
+        ("/opt-out?kind=image&lane=intimate", "form-intimate"),
+    ):
+        page.goto(path)
+        yield name
+    visitor.fill(email)
+    visitor.onward()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Add the picture without sending it")
+    yield "codes"
     page.goto("/status/forged.token.here")
     yield "error"
     for kind in ("links", "image", "face"):

@@ -18,6 +18,7 @@ REVIEWED = {
     ("POST", "/opt-out/{draft}"): ("Submit", NONE),
     ("GET", "/opt-out/{draft}/photos"): ("Submit", NONE),
     ("GET", "/opt-out/{draft}/photos/{ticket}"): ("Examine", NONE),
+    ("POST", "/opt-out/{draft}/codes"): ("Submit", NONE),
     ("POST", "/opt-out/{draft}/photos/{ticket}/face"): ("Submit", NONE),
     ("POST", "/opt-out/{draft}/photos/{ticket}/crop"): ("Submit", NONE),
     ("POST", "/opt-out/{draft}/photos/{ticket}/remove"): ("Submit", NONE),

@@ -122,3 +122,12 @@ def test_the_alarm_on_the_oldest_case_leaves_a_day() -> None:
         "LessThanThreshold",
         "Minimum",
     )
+
+
+def test_the_alarm_on_urgent_cases_leaves_half_of_what_was_promised() -> None:
+    alarm = alarms["UrgentCaseNearlyDue"]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"], alarm["Statistic"]) == (
+        12 * 60,
+        "LessThanThreshold",
+        "Minimum",
+    )

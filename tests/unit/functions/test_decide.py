@@ -26,6 +26,7 @@ from optout.fingerprint.faces import FACE_MODEL
 from optout.requests import (
     Answers,
     Kind,
+    Lane,
     MailTrouble,
     OptOutRequest,
     Photo,
@@ -915,3 +916,54 @@ def test_a_table_that_does_not_answer_is_said_in_the_console_as_a_refusal(
     assert refused.status == 503
     assert "Please try again in a moment." in refused.text
     assert call("GET", "/requests", accept="application/json").json["error"] == "unavailable"
+
+
+# --- urgent lanes and pictures that nobody can see --------------------------------------------------------------------
+
+
+def urgent(requests: Requests, lane: Lane, kind: Kind, answers: Answers, *photos: Photo) -> OptOutRequest:
+    now = datetime.now(UTC)
+    made = requests.create_draft(kind, answers, f"hash-{uuid4()}", now, lane=lane)
+    for each in photos:
+        requests.add_photo(made.id, each, now)
+    return requests.confirm(made.id, now)
+
+
+def test_urgent_cases_are_marked_and_first(requests: Requests, call: Call) -> None:
+    ordinary = confirmed(requests)
+    links = replace(ANSWERS, links=("https://a.example/",), good_faith=True)
+    case = urgent(requests, Lane.INTIMATE, Kind.LINKS, links)
+    queue = call("GET", "/requests").body
+    assert queue.index(case.number) < queue.index(ordinary.number)
+    assert "24 hours: intimate" in queue
+    assert "24 hours: intimate" in call("GET", f"/requests/{case.id}").text
+    assert "24 hours" not in call("GET", f"/requests/{ordinary.id}").text
+
+
+def test_a_report_without_a_name_is_shown_as_one(requests: Requests, call: Call) -> None:
+    unnamed = Answers("", "A child is abused", "", "", "", good_faith=True, links=("https://a.example/",))
+    case = urgent(requests, Lane.ABUSE, Kind.LINKS, unnamed)
+    page = call("GET", f"/requests/{case.id}").text
+    for words in ("No name given", "Not asked", "No letter can be sent", "Not given", "24 hours: abuse report"):
+        assert words in page
+    assert "No address given" in call("GET", "/requests").text
+    sent = decision(case, reason=AcceptReason.UNLAWFUL_CONTENT.value)
+    assert call("POST", f"/requests/{case.id}/decision", sent).status == 200
+
+
+def test_the_relation_of_who_asks_is_shown(requests: Requests, call: Call) -> None:
+    case = confirmed(requests, replace(ANSWERS, represented="Ben", relation=Relation.GUARDIAN))
+    assert "Ben as a guardian" in call("GET", f"/requests/{case.id}").text
+    assert "as a guardian" in call("GET", "/requests").text
+
+
+def test_a_picture_that_came_by_code_is_marked_and_cannot_be_looked_at(requests: Requests, call: Call) -> None:
+    seen = photo(picture=None)
+    case = urgent(requests, Lane.INTIMATE, Kind.IMAGE, ANSWERS, seen)
+    page = call("GET", f"/requests/{case.id}")
+    assert "Hash only: nobody can look at it." in page.text
+    assert "Show photo" not in page.text
+    assert "Hash only" in call("GET", "/requests").text
+    assert call("GET", f"/requests/{case.id}/photos/{seen.ticket}").status == 404
+    assert [event.name for event in requests.history(case.id)] == ["confirm"], "no look that was none is on record"
+    assert call("POST", f"/requests/{case.id}/decision", decision(case)).status == 200

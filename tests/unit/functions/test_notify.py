@@ -18,7 +18,7 @@ from local.place import REPOSITORY
 from optout import reviews, settings
 from optout.decisions import AcceptReason, Decision
 from optout.mail.outbox import MAX_RECEIVES
-from optout.requests import Answers, Kind, MailTrouble, Step
+from optout.requests import Answers, Kind, Lane, MailTrouble, Step
 from optout.store import LETTER_GRACE, LetterKey, Requests
 from tests.storage import REGION, storage
 from tests.unit.functions.api import load
@@ -163,6 +163,16 @@ def test_a_case_that_waits_for_an_answer_or_an_appeal_is_no_less_urgent(
     notify.lambda_handler({"sweep": "letters"}, Context())
     left = metric_values(capsys.readouterr().out)["OldestUndecidedMinutesToDue"]
     assert left == pytest.approx(minutes_left, abs=2)
+
+
+def test_urgent_cases_have_a_clock_of_their_own(notify: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    requests, now = Requests.from_settings(), datetime.now(UTC)
+    for lane in (Lane.ORDINARY, Lane.INTIMATE):
+        requests.confirm(requests.create_draft(Kind.LINKS, ANSWERS, "hash", now, lane=lane).id, now)
+    notify.lambda_handler({"sweep": "letters"}, Context())
+    said = metric_values(capsys.readouterr().out)
+    assert said["UrgentMinutesToDue"] == pytest.approx(24 * 60, abs=2)
+    assert said["OldestUndecidedMinutesToDue"] == pytest.approx(7 * 24 * 60, abs=2)
 
 
 def message_id(key: LetterKey) -> str:

@@ -8,14 +8,16 @@ from datetime import datetime, timedelta
 import boto3
 import pytest
 
+from bench.fuzz import CODES
+from optout.decisions import AcceptReason, Decision
 from optout.languages import LANGUAGES
-from optout.requests import Kind, Lane
+from optout.requests import HASHED_PER_MONTH, Kind, Lane, Step
 from optout.store import Requests
 from optout.web import urgent
 from optout.web.countries import countries
 from optout.web.site import LINK_SHOWN
 from tests.unit.functions.api import Api
-from tests.unit.functions.cases import ANSWERS, FILLED, draft
+from tests.unit.functions.cases import ANSWERS, FILLED, draft, status_path
 
 REPORT = {
     "kind": "links",
@@ -174,3 +176,100 @@ def test_every_step_of_an_urgent_request_can_be_left_and_says_the_hour(
 def test_an_ordinary_request_says_the_day(submit: Api, requests: Requests, now: datetime) -> None:
     made = draft(requests, now, Kind.LINKS)
     assert not AT_AN_HOUR.search(submit.get(f"/opt-out/{made.id}/check").text)
+
+
+# --- by code alone ----------------------------------------------------------------------------------------------------
+
+
+def begun(requests: Requests, now: datetime, lane: Lane = Lane.INTIMATE, email_hash: str = "hash") -> str:
+    """The path of a draft about an intimate picture."""
+    return f"/opt-out/{requests.create_draft(Kind.IMAGE, ANSWERS, email_hash, now, lane=lane).id}"
+
+
+def test_an_intimate_picture_is_asked_for_by_code_first(submit: Api, requests: Requests, now: datetime) -> None:
+    path = begun(requests, now)
+    page = submit.get(f"{path}/photos")
+    assert "Add the picture without sending it" in page.text
+    assert "The picture has not left your device" in page.body
+    assert "amazonaws" not in page.body, "no ticket for an upload"
+    assert 'enctype="multipart' not in page.body
+    file_input = re.search(r'<input type="file"[^>]*>', page.body)
+    assert file_input is not None
+    assert "name=" not in file_input[0], "what has no name is sent by no form"
+
+
+def test_the_page_that_computes_codes_lets_no_script_send_anything(
+    submit: Api, requests: Requests, now: datetime
+) -> None:
+    policy = submit.get(f"{begun(requests, now)}/photos").headers["Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["connect-src"] == "'none'"
+    assert rules["img-src"] == "'self'"
+    assert rules["form-action"] == "'self'"
+    assert rules["default-src"] == "'none'"
+
+
+def test_without_a_script_the_page_names_the_other_ways(submit: Api, requests: Requests, now: datetime) -> None:
+    path = begun(requests, now)
+    page = submit.get(f"{path}/photos")
+    assert "needs JavaScript" in page.text
+    assert f'href="{path}/photos?by=upload"' in page.body
+    assert 'href="/opt-out?kind=links&amp;lane=intimate"' in page.body
+    upload = submit.get(f"{path}/photos?by=upload")
+    assert 'enctype="multipart/form-data"' in upload.body
+    assert f'href="{path}/photos?by=code"' in upload.body
+
+
+def test_codes_lead_from_the_picture_to_the_confirmation(submit: Api, requests: Requests, now: datetime) -> None:
+    path = begun(requests, now)
+    assert "Continue" not in submit.get(f"{path}/photos").text
+    added = submit.post(f"{path}/codes", CODES)
+    assert added.location.startswith(f"{path}/photos#photo-")
+    assert "We have its code." in submit.get(f"{path}/photos").text
+    checked = submit.get(f"{path}/check")
+    assert "its code only" in checked.text
+    assert "<img" not in checked.body
+    assert submit.post(f"{path}/confirm").location == f"{path}/done"
+    assert objects() == 0
+
+
+def test_a_removed_code_is_gone(submit: Api, requests: Requests, now: datetime) -> None:
+    path = begun(requests, now)
+    ticket = submit.post(f"{path}/codes", CODES).location.partition("#photo-")[2]
+    assert submit.post(f"{path}/photos/{ticket}/remove").location == f"{path}/photos"
+    assert "We have its code." not in submit.get(f"{path}/photos").text
+
+
+def test_codes_that_are_none_are_refused_without_quoting_them(submit: Api, requests: Requests, now: datetime) -> None:
+    answer = submit.post(f"{begun(requests, now)}/codes", CODES | {"codes": "nonsense"})
+    assert answer.status == 400
+    assert "nonsense" not in answer.body
+
+
+@pytest.mark.parametrize("lane", [lane for lane in Lane if lane is not Lane.INTIMATE])
+def test_codes_are_taken_in_no_other_lane(submit: Api, requests: Requests, now: datetime, lane: Lane) -> None:
+    assert submit.post(f"{begun(requests, now, lane)}/codes", CODES).status == 409
+
+
+def test_the_month_of_an_address_is_full(submit: Api, requests: Requests, now: datetime) -> None:
+    for _ in range(HASHED_PER_MONTH // 5):
+        path = begun(requests, now, email_hash="one person")
+        for _ in range(5):
+            submit.post(f"{path}/codes", CODES)
+        assert submit.post(f"{path}/confirm").status == 303
+    path = begun(requests, now, email_hash="one person")
+    submit.post(f"{path}/codes", CODES)
+    refused = submit.post(f"{path}/confirm")
+    assert refused.status == 409
+    assert f"One email address can send {HASHED_PER_MONTH} pictures by code in a month" in refused.text
+    assert f"can send {HASHED_PER_MONTH} pictures by code" in submit.get(f"{path}/photos").text
+
+
+def test_the_status_page_says_what_a_code_covers(submit: Api, requests: Requests, now: datetime) -> None:
+    path = begun(requests, now)
+    submit.post(f"{path}/codes", CODES)
+    submit.post(f"{path}/confirm")
+    case_id = path.removeprefix("/opt-out/")
+    decision = Decision("d", Step.ACCEPT, AcceptReason.SHOWS_REQUESTER, "", "anna")
+    case = requests.decide(case_id, decision, None, now)
+    assert "are not found by a code" in submit.get(status_path(case)).text

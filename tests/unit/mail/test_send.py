@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from optout import deadlines, links, settings
 from optout.errors import AddressUnusable
 from optout.mail.send import Message, _mailbox, overtaken, render, send, status_url
-from optout.requests import Kind, Letter, Revocation, Status, Step
+from optout.requests import Kind, Lane, Letter, Revocation, Status, Step
 from optout.store import DueLetter
 from optout.web import wording
 from tests.storage import storage
@@ -246,6 +246,25 @@ def test_who_asks_for_somebody_else_is_not_told_of_their_own_face() -> None:
         for words in (message.text, message.html):
             assert "your face" not in words
             assert "My Child" not in words
+
+
+def test_an_acceptance_of_a_code_promises_no_more_than_a_code_finds() -> None:
+    due = due_letter(Kind.IMAGE, Letter.ACCEPTED, Step.ACCEPT, "shows_requester")
+    by_code = written(replace(due, request=replace(due.request, hashed=due.request.photos)))
+    for words in (by_code.text, " ".join(_Words(by_code.html).words)):
+        assert "whose code you sent" in words
+        assert "a code does not find these" in words
+    assert "code" not in written(due).text
+
+
+def test_an_urgent_letter_says_the_hour_and_not_what_it_is_about() -> None:
+    due = due_letter(Kind.IMAGE, Letter.RECEIVED, Step.CONFIRM, None)
+    due_at = NOW + timedelta(hours=24)
+    urgent = replace(due.request, lane=Lane.INTIMATE, due_at=due_at, due_rule="house_urgent")
+    said = written(replace(due, request=urgent)).text
+    assert wording.due_at(due_at, "house_urgent", "DE") in said or wording.due_at(due_at, "house_urgent") in said
+    assert "within 24 hours" in said
+    assert not {"intimate", "nude", "sexual"} & set(said.lower().split())
 
 
 def test_a_withdrawal_before_any_decision_says_that_nothing_was_left_out() -> None:
