@@ -25,7 +25,7 @@ def test_one_face_is_found_framed_and_enough_and_another_photo_is_added_later(vi
     expect(page.locator(".photo-card")).to_contain_text("We see one face.")
     expect(page.locator(".photo svg rect.chosen")).to_have_count(1)
     page.get_by_role("link", name="Continue").click()
-    expect(page.locator("dl.answers")).to_contain_text("We can use the face in 1 of 1.")
+    expect(page.locator("dl.answers")).to_contain_text("We can use the face in 1 of 1 photo.")
     visitor.send_request()
     visitor.open_status(email)
     status = page.url
@@ -66,7 +66,7 @@ def test_one_of_several_faces_is_chosen_with_the_keyboard(visitor: Visitor) -> N
     page.get_by_role("button", name="Change to this face").click()
     expect(page.locator(".photo-card")).to_contain_text("You chose face 1.")
     page.get_by_role("link", name="Continue").click()
-    expect(page.locator("dl.answers")).to_contain_text("We can use the face in 1 of 1.")
+    expect(page.locator("dl.answers")).to_contain_text("We can use the face in 1 of 1 photo.")
 
 
 def test_a_photo_without_a_face_is_said_and_can_be_removed(visitor: Visitor) -> None:
