@@ -120,6 +120,7 @@ class Callers:
             file="site.css",
             sha256="0" * 64,
             exclusion="e",
+            test="D" * 22,
         )
         body = b'{"items": []}' if operation.method == "POST" else b""
         headers = self.headers(identity, operation.method, path, body)
