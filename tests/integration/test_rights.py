@@ -276,7 +276,8 @@ ATTEMPTS: dict[str, tuple[Callable[[Acting], Any], set[str]]] = {
     "read all cases": (lambda acting: acting.client("dynamodb").scan(TableName=acting.table("Requests")), set()),
     # Notify asks for the most urgent case, to raise the alarm.
     "list cases by due date": (lambda acting: query(acting, "Queue", "queue"), {"Decide", "Notify"}),
-    "list cases by address": (lambda acting: query(acting, "Address", "email_hash"), {"Decide"}),
+    # Submit asks when a request is sent: which earlier cases of the same address hold the same picture.
+    "list cases by address": (lambda acting: query(acting, "Address", "email_hash"), {"Decide", "Submit"}),
     "list cases by picture": (lambda acting: query(acting, "Picture", "picture"), {"Decide"}),
     "list what is due": (lambda acting: query(acting, "Sweep", "sweep"), {"Notify"}),
     "change a case": (
