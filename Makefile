@@ -52,7 +52,7 @@ integration: .venv/test.stamp ## the real template and handlers on the embedded 
 	$(BIN)/pytest tests/integration --numprocesses 2 --dist loadfile
 
 browser: .venv/test.stamp chromium ## the whole story in Chromium, with JavaScript and without
-	$(BIN)/pytest tests/browser --numprocesses 2 --dist loadfile
+	$(BIN)/pytest tests/browser
 
 catalogues: .venv/test.stamp ## find all sentences of pages and letters, bring the catalogues up to date and compile them
 	mkdir -p .local

@@ -114,6 +114,7 @@ def test_a_photo_on_its_way_is_shown_with_how_far_it_is(open_browser: OpenBrowse
     expect(progress).to_be_visible()
     expect(progress).not_to_have_js_property("value", 0)
     expect(page.get_by_role("button", name="Send this photo")).to_have_count(0)
+    line.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
     expect(page.locator(".photo-card")).to_have_count(1)
 
 
