@@ -112,6 +112,22 @@ def test_a_photo_that_a_script_may_not_send_goes_as_a_plain_form(open_browser: O
     assert page.evaluate("sessionStorage.getItem('refused')") == "yes"
 
 
+def test_a_lost_connection_is_said_and_the_photo_stays_chosen(open_browser: OpenBrowser) -> None:
+    visitor = open_browser()
+    page = visitor.page
+    page.goto("/opt-out?kind=image")
+    visitor.fill("offline@people.example")
+    visitor.onward()
+    visitor.choose_photo(picture("coffee.png"))
+    visitor.context.set_offline(True)
+    page.get_by_role("button", name="Send this photo").click()
+    expect(page.locator("#file-error")).to_contain_text("Your photo did not reach us.")
+    visitor.context.set_offline(False)
+    visitor.complaints.clear()  # the browser's own word for it
+    visitor.send_photo()
+    expect(page.locator(".photo-card")).to_have_count(1)
+
+
 @pytest.mark.parametrize(
     "path", ["/status/forged.token.here", "/opt-out/AAAAAAAAAAAAAAAAAAAAAA/check", "/nothing/here"]
 )

@@ -108,11 +108,17 @@ if (form) {
       } else if (arrived) {
         // The storage answered with a redirect, which a script may not follow to the end. The page goes there itself.
         location.assign(form.dataset.next);
+      } else if (started || !navigator.onLine) {
+        // The refused redirect can come before word that all was sent, and then it looks like a lost connection. What
+        // arrived, the server knows; if it cannot be asked, the connection is lost.
+        fetch(form.dataset.again).then(() => location.assign(form.dataset.next), () => {
+          busy(false);
+          status.textContent = "";
+          complain(say.sayLost);
+        });
       } else {
         busy(false);
-        status.textContent = "";
-        if (started || !navigator.onLine) complain(say.sayLost);
-        else HTMLFormElement.prototype.submit.call(form); // scripts may not send from here; a plain form may
+        HTMLFormElement.prototype.submit.call(form); // scripts may not send from here; a plain form may
       }
     });
     upload.open("POST", form.action);
