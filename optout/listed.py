@@ -17,7 +17,8 @@ from optout.requests import Photo
 
 
 def alike_on_the_list(photos: Sequence[Photo]) -> list[str]:
-    """Ids of the listed faces that the chosen faces of `photos` match or may match, each once.
+    """Ids of the listed faces that the chosen faces of `photos` match or may match, each once. What open cases hold
+    back is not among them: the case itself may be one of those.
 
     Raises `Unavailable` when that cannot be said now.
     """
@@ -39,4 +40,5 @@ def alike_on_the_list(photos: Sequence[Photo]) -> list[str]:
     if "FunctionError" in answer:
         raise Unavailable
     results = json.loads(answer["Payload"].read())["results"]
-    return list(dict.fromkeys(match["exclusion_id"] for result in results for match in result["matches"]))
+    listed = [result for result in results if result["reason"] != "pending_case"]
+    return list(dict.fromkeys(match["exclusion_id"] for result in listed for match in result["matches"]))

@@ -104,6 +104,15 @@ def test_a_listed_face_whose_case_is_deleted_is_said_too(console: Console, monke
     assert "1 whose case has been deleted since" in console.listed(again).text
 
 
+def test_what_an_open_case_holds_back_is_not_called_a_listed_face(console: Console) -> None:
+    case = console.case(face())
+    console.requests.verify(case.id, NOW, provisional=True)
+    assert console.requests.get(case.id, NOW).hold is not None
+    answer = console.listed(case)
+    assert "No face on the exclusion list" in answer.body
+    assert "deleted since" not in answer.text
+
+
 @pytest.mark.parametrize("failing", ["Unhandled", "no answer"])
 def test_what_cannot_be_compared_now_is_not_said_to_be_new(console: Console, failing: str) -> None:
     case = console.case(face())
