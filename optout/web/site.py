@@ -402,7 +402,6 @@ class Site:
         if request.appealed_at is None and request.upheld is None and deadlines.appeal_until(request) is None:
             return http.see_other(f"/status/{token}")
         reason, words = why(request)
-        sentence = wording.form_problem("appeal", problem) if problem else ""
         return http.page(
             "appeal.html",
             400 if problem else 200,
@@ -413,9 +412,7 @@ class Site:
             until=deadlines.appeal_until(request),
             now=now,
             due_rule=wording.due_rule(request.due_rule or ""),
-            filled={"appeal": filled},
-            problems={"appeal": sentence} if problem else {},
-            summary=[("appeal", sentence)] if problem else [],
+            **one_answer("appeal", filled, problem),
             page_in_other_languages=f"/status/{token}/appeal",
         )
 
@@ -436,7 +433,6 @@ class Site:
         request = self._linked(token, now)
         if not told and not request.takes_messages:
             return http.see_other(f"/status/{token}")
-        sentence = wording.form_problem("information", problem) if problem else ""
         return http.page(
             "information.html",
             400 if problem else 200,
@@ -444,9 +440,7 @@ class Site:
             token=token,
             told=told,
             can_add=request.takes_photos,
-            filled={"information": filled},
-            problems={"information": sentence} if problem else {},
-            summary=[("information", sentence)] if problem else [],
+            **one_answer("information", filled, problem),
             page_in_other_languages=f"/status/{token}/information",
             due_rule=wording.due_rule(request.due_rule or ""),
         )
@@ -624,6 +618,12 @@ def static_file(name: str) -> Response[Any]:
 
 
 # --- what pages show --------------------------------------------------------------------------------------------------
+
+
+def one_answer(field: str, filled: str, problem: str) -> dict[str, Any]:
+    """What a page with one question draws: what was typed, and in words what is not right with it."""
+    problems = {field: wording.form_problem(field, problem)} if problem else {}
+    return {"filled": {field: filled}, "problems": problems, "summary": list(problems.items())}
 
 
 def held(request: OptOutRequest) -> str:
