@@ -26,7 +26,9 @@ from optout.exclusions.log import (
     REREADS,
     START,
     Add,
+    Answer,
     Change,
+    CurrentList,
     ExclusionLog,
     Remove,
     Resume,
@@ -223,9 +225,9 @@ def put_back(table: str, client: Any, source: str) -> int:
 
 @dataclass
 class Differences:
-    """What the list lacks of the accepted cases and of those that hold back (`missing`, their state included), what it
-    holds of cases that are over (`left_over`), and the numbers of cases whose exclusions cannot be made again, because
-    their photos are gone."""
+    """What the list lacks of the accepted cases and of those that hold back (`missing`, their state and what reviewers
+    answered about possible copies included), what it holds of cases that are over (`left_over`), and the numbers of
+    cases whose exclusions cannot be made again, because their photos are gone."""
 
     missing: list[Change] = field(default_factory=list)
     left_over: list[Change] = field(default_factory=list)
@@ -243,9 +245,11 @@ def reconcile(requests: Requests, log: ExclusionLog, client: Any, now: datetime,
     listed = in_force(log, head)
     differences = Differences()
     held: set[str] = set()
+    accepted: set[str] = set()
     for case in requests.with_exclusions():
         if case.status is Status.ACCEPTED:
             _compare(case, requests, listed, differences)
+            accepted |= set(case.exclusions)
         elif case.status in {Status.WITHDRAWN, Status.REVOKED}:
             differences.left_over += [Remove(one) for one in case.exclusions if one in listed]
         elif case.status in OPEN and case.hold is not None:
@@ -254,6 +258,7 @@ def reconcile(requests: Requests, log: ExclusionLog, client: Any, now: datetime,
     # What holds back without an open case would do so for ever: no decision would end it.
     added = {change.exclusion.exclusion_id for change in differences.missing if isinstance(change, Add)}
     removed = {change.exclusion_id for change in differences.left_over if isinstance(change, Remove)}
+    _compare_answers(requests, log, accepted & (listed.keys() | added), differences)
     pending = [one for one, state in listed.items() if state is State.PENDING]
     differences.left_over += [Remove(one) for one in pending if one not in held | added | removed]
     changes = [*differences.missing, *differences.left_over]
@@ -285,6 +290,21 @@ def _compare_held(case: OptOutRequest, requests: Requests, listed: dict[str, Sta
     """Note what the list lacks of one open case that holds back."""
     lacking = {one for one in case.hold.exclusions if one not in listed} if case.hold else set()
     _make_again(case, requests, lacking, State.PENDING, differences)
+
+
+def _compare_answers(requests: Requests, log: ExclusionLog, listed: set[str], differences: Differences) -> None:
+    """Note which answers about possible copies of what is listed the list has lost: nobody would be asked again, since
+    the cases' table knows that a person has answered."""
+    given = [review for review in requests.answered_reviews() if review.doubt.exclusion_id in listed]
+    if not given:
+        return
+    # How much the list may exclude wrongly does not matter to what it remembers.
+    current = CurrentList(log, false_exclusions_per_million=1).refresh()
+    kept = {(exclusion_id, sha256): same for exclusion_id, sha256, same in current.list.answers}
+    for review in given:
+        exclusion_id, sha256 = review.doubt.exclusion_id, review.doubt.sha256
+        if review.same is not None and kept.get((exclusion_id, sha256)) is not review.same:
+            differences.missing.append(Answer(exclusion_id, sha256, review.same))
 
 
 def _make_again(

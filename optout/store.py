@@ -1681,6 +1681,18 @@ class Requests:
         """What waits for a reviewer's answer, the oldest first."""
         return [_review(item) for item in self._queued(_OPEN_REVIEWS, limit)]
 
+    def answered_reviews(self) -> Iterator[Review]:
+        """Every answer that is kept, from a strongly consistent look at the whole table: for recovery, not for a
+        page."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table,
+            ConsistentRead=True,
+            FilterExpression="begins_with(pk, :review) AND attribute_exists(answered_at)",
+            ExpressionAttributeValues=to_attributes({":review": "review#"}),
+        )
+        for page in pages:
+            yield from map(_review, map(from_attributes, page["Items"]))
+
     def count_open_reviews(self) -> int:
         """How many wait."""
         pages = self._client.get_paginator("query").paginate(

@@ -20,6 +20,7 @@ from optout.exclusions.snapshot import Snapshots
 from optout.fingerprint import Fingerprint
 from optout.recovery import Differences, LogBroken, new_epoch, put_back, reconcile
 from optout.requests import Answers, Kind, OptOutRequest, Photo, Revocation, Status, Step
+from optout.reviews import Doubt, Sign
 from optout.settings import aws
 from optout.store import Requests
 from tests.storage import create_tables, storage
@@ -395,6 +396,36 @@ def test_a_suspension_since_the_backup_comes_back_too(requests: Requests, log: E
     restored(log, keep)
     compare(requests, log)
     assert listed(log) == {"a"}
+
+
+def test_answers_about_possible_copies_since_the_backup_come_back_of_what_is_listed(
+    requests: Requests, log: ExclusionLog
+) -> None:
+    """Without, the file would be doubtful again, and nobody asked again: the cases' table knows the answer."""
+    before, since, over = accepted(requests, "a"), accepted(requests, "b"), accepted(requests, "c")
+
+    def answer(case: OptOutRequest, candidate: str, *, same: bool) -> tuple[str, str, bool]:
+        doubt = Doubt(candidate * 64, case.exclusions[0], "https://pictures.example/1", (Sign("picture", 0.6, 0.7),))
+        requests.add_review(doubt, NOW)
+        requests.answer_review(doubt.sha256, doubt.exclusion_id, same=same, reviewer="anna", now=NOW)
+        return doubt.exclusion_id, doubt.sha256, same
+
+    def answers() -> set[tuple[str, str, bool]]:
+        return set(current(log).refresh().list.answers)
+
+    kept = answer(before, "1", same=True)
+    keep = log.head().seq
+    given = {kept, answer(since, "2", same=False), answer(before, "3", same=False)}
+    answer(over, "4", same=True)
+    requests.withdraw(over.id, NOW)
+    assert answers() == given
+    restored(log, keep)
+    assert answers() == {kept}
+
+    assert len(compare(requests, log, write=False).missing) == 2
+    compare(requests, log)
+    assert answers() == given
+    assert compare(requests, log) == Differences()
 
 
 def test_what_open_cases_hold_back_comes_back_and_what_none_answers_for_goes(
