@@ -2,11 +2,12 @@
 
     python -m bench.history [--storms 2000] [--embedded 20]
 
-In each history three people decide, two crawlers ask and two compactions run at the same time, while calls fail,
-answers get lost, functions are killed, changes become visible late and days pass (`tests/storm.py`); then it is calm,
-and everything must be answered. `tests/history.py` says what no history may show. Storms in memory move S3's clock; on
-the embedded AWS it cannot be moved, so there nothing is old enough to leave the log. Letters come from the table's
-stream, the list does not: a late or repeated event cannot change it, and none is played.
+In each history three people decide and answer, two crawlers ask, two compactions run and an operator begins new epochs
+at the same time, while calls fail, answers get lost, functions are killed, changes become visible late and days pass
+(`tests/storm.py`); then it is calm, and everything must be answered. `tests/history.py` says what no history may show.
+Storms in memory move S3's clock; on the embedded AWS it cannot be moved, so there nothing is old enough to leave the
+log. Letters come from the table's stream, the list does not: a late or repeated event cannot change it, and none is
+played.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Embedded:
     def __init__(self, client: Any, weather: Weather) -> None:
         self._client = client
         self._weather = weather
+        self.exceptions = client.exceptions
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(**arguments: Any) -> Any:

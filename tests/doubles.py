@@ -19,7 +19,18 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 def refusal(code: str, operation: str) -> ClientError:
     """What boto3 raises for an answer of this code."""
-    return ClientError({"Error": {"Code": code, "Message": ""}}, operation)
+    kind = ConditionalCheckFailed if code == "ConditionalCheckFailedException" else ClientError
+    return kind({"Error": {"Code": code, "Message": ""}}, operation)
+
+
+class ConditionalCheckFailed(ClientError):
+    """What boto3 makes of a condition that does not hold."""
+
+
+class Exceptions:
+    """A client's `exceptions`, as far as they are caught."""
+
+    ConditionalCheckFailedException = ConditionalCheckFailed
 
 
 class Faults:
@@ -55,6 +66,8 @@ class _Client:
 class Table(_Client):
     """DynamoDB with one table of `pk` and `seq`. What a transaction wrote is seen at once and whole."""
 
+    exceptions = Exceptions
+
     def __init__(self, faults: Faults | None = None) -> None:
         super().__init__(faults)
         self.items: dict[tuple[str, int], dict[str, Any]] = {}
@@ -85,6 +98,28 @@ class Table(_Client):
 
     def delete_item(self, **arguments: Any) -> None:
         self._call("delete_item", arguments, lambda: self.items.pop(self._key(arguments["Key"]), None))
+
+    def put_item(self, **arguments: Any) -> None:
+        """On condition that it is not there."""
+
+        def act() -> None:
+            if self._key(arguments["Item"]) in self.items:
+                raise refusal("ConditionalCheckFailedException", "PutItem")
+            self.items[self._key(arguments["Item"])] = arguments["Item"]
+
+        self._call("put_item", arguments, act)
+
+    def update_item(self, **arguments: Any) -> None:
+        """The head's move into a new epoch."""
+
+        def act() -> None:
+            values, head = arguments["ExpressionAttributeValues"], self.items.get(("head", 0))
+            seen = (values[":seen_epoch"], values[":seen_head"]) if ":seen_epoch" in values else None
+            if seen != (None if head is None else (head["epoch"], head["head"])):
+                raise refusal("ConditionalCheckFailedException", "UpdateItem")
+            self.items["head", 0] = arguments["Key"] | {"epoch": values[":epoch"], "head": values[":head"]}
+
+        self._call("update_item", arguments, act)
 
     def transact_write_items(self, **arguments: Any) -> None:
         def act() -> None:

@@ -15,23 +15,48 @@ from hashlib import sha256
 from random import Random
 from typing import Any
 
+import numpy as np
 from botocore.exceptions import ClientError
 
 from optout import Fingerprint
-from optout.errors import NotFresh
+from optout.errors import HeadContended, NotFresh
 from optout.exclusions.compaction import compact
-from optout.exclusions.entry import Exclusion, ImageExclusion, LinkExclusion, Scope, State, url_hash
-from optout.exclusions.log import Add, Change, Current, CurrentList, ExclusionLog, Remove, Resume, Suspend, Version
+from optout.exclusions.entry import Exclusion, FaceExclusion, ImageExclusion, LinkExclusion, Scope, State, url_hash
+from optout.exclusions.log import (
+    Add,
+    Answer,
+    Change,
+    Current,
+    CurrentList,
+    ExclusionLog,
+    Remove,
+    Resume,
+    Suspend,
+    Version,
+)
 from optout.exclusions.matcher import Reason
 from optout.exclusions.snapshot import Snapshots
+from optout.fingerprint.faces import FACE_MODEL
+from optout.recovery import LogBroken, new_epoch
 from tests.doubles import Bucket, Faults, Table, refusal
-from tests.history import History, Look, Step, Write
+from tests.history import DOUBTFUL, Begun, History, Look, Seen, Step, Write, copy_of, is_copy
 
-_SEEN = {Reason.MATCH: State.ACCEPTED, Reason.PENDING_CASE: State.PENDING, Reason.SUSPENDED: State.SUSPENDED}
+_SEEN: dict[str, Seen] = {
+    Reason.MATCH: State.ACCEPTED,
+    Reason.PENDING_CASE: State.PENDING,
+    Reason.SUSPENDED: State.SUSPENDED,
+    Reason.DOUBTFUL_MATCH: DOUBTFUL,
+}
 
-
-NAMES = tuple(f"{kind}-{number}" for kind in ("link", "image") for number in range(4))
+FACES = ("face-0", "face-1")
+NAMES = (*(f"{kind}-{number}" for kind in ("link", "image") for number in range(3)), *FACES)
 LOOKS_AFTERWARDS = 8
+# How much more often the swift go on.
+SWIFTER = 5
+# The likeness of a face's doubtful copy: with two faces listed, .450 excludes and .426 goes to a person.
+DOUBTFUL_COSINE = 0.445
+_ANSWERS = (Step.SAME, Step.DIFFERENT)
+_CHANGES = tuple(step for step in Step if step is not Step.PUT_BACK)
 
 
 class Killed(BaseException):
@@ -57,8 +82,9 @@ class Turns:
         """Whether the calling thread is one of those that take turns, and not one that such a one waits for."""
         return threading.get_ident() in self._turns
 
-    def run(self, actors: Sequence[Callable[[], None]]) -> None:
-        """Let all act until they are done. Raises what one of them raised."""
+    def run(self, actors: Sequence[Callable[[], None]], swift: Sequence[Callable[[], None]] = ()) -> None:
+        """Let all act until they are done; the swift ones go on more often, so that what takes them many calls is done
+        while the others still act. Raises what one of them raised."""
         failed: list[BaseException] = []
         done: set[threading.Semaphore] = set()
 
@@ -74,17 +100,18 @@ class Turns:
                 done.add(turn)
                 self._back.release()
 
-        turns = [threading.Semaphore(0) for _ in actors]
-        threads = [threading.Thread(target=act, args=pair) for pair in zip(actors, turns, strict=True)]
+        every = [*actors, *swift]
+        turns = [threading.Semaphore(0) for _ in every]
+        threads = [threading.Thread(target=act, args=pair) for pair in zip(every, turns, strict=True)]
         for thread in threads:
             thread.start()
-        waiting = list(turns)
+        waiting = [*turns, *turns[len(actors) :] * (SWIFTER - 1)]
         while waiting:
             turn = self.chance.choice(waiting)
             turn.release()
             self._back.acquire()
             if turn in done:
-                waiting.remove(turn)
+                waiting = [other for other in waiting if other is not turn]
         for thread in threads:
             thread.join()
         if failed:
@@ -138,13 +165,15 @@ class Shimmering(Table):
         super().__init__(weather)
         self._weather = weather
         self._hides = hides
-        self._missed: dict[str, int] = {}  # by change, how many more looks miss it
+        self._missed: dict[tuple[str, int], int] = {}  # by change, how many more looks miss it
 
     def query(self, **arguments: Any) -> dict[str, Any]:
         page = super().query(**arguments)
-        return page | {"Items": [item for item in page["Items"] if not self._misses(item["seq"]["N"])]}
+        return page | {
+            "Items": [item for item in page["Items"] if not self._misses((item["pk"]["S"], item["seq"]["N"]))]
+        }
 
-    def _misses(self, change: str) -> bool:
+    def _misses(self, change: tuple[str, str]) -> bool:
         if change not in self._missed:
             hidden = self._weather.happens("hidden", self._hides)
             self._missed[change] = self._weather.turns.chance.randrange(1, 8) if hidden else 0
@@ -162,7 +191,7 @@ class Storm:
     bucket: Bucket
     weather: Weather
     history: History = field(default_factory=History)
-    running: int = 0  # compactions under way
+    running: int = 0  # compactions and new epochs under way
     did: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -202,10 +231,10 @@ class Storm:
         return False
 
     def decide(self, client: str, names: Sequence[str], steps: int) -> None:
-        """Somebody who files, accepts, withdraws, suspends and resumes in any order."""
+        """Somebody who files, accepts, withdraws, suspends, resumes and answers in any order."""
         for _ in range(steps):
-            step = self.chance.choice([Step.FILE, Step.ACCEPT, Step.ACCEPT, *Step])
-            self.write(client, step, self.chance.choice(names))
+            step = self.chance.choice([Step.FILE, Step.ACCEPT, Step.ACCEPT, *_ANSWERS, *_CHANGES])
+            self.write(client, step, self.chance.choice(FACES if step in _ANSWERS else names))
 
     # ---------------------------------------------------------------- who looks
 
@@ -217,7 +246,7 @@ class Storm:
             at = self.chance.randrange(len(instances))
             if self.chance.randrange(8) == 0:
                 instances[at] = make(self.log)
-            asked = self.chance.sample(names, min(4, len(names)))
+            asked = self.chance.sample([*names, *map(copy_of, FACES)], 4)
             invoked = self.now()
             # What the handler does: whatever cannot be read is refused, and so is what it does not know.
             try:
@@ -254,8 +283,38 @@ class Storm:
             finally:
                 self.running -= 1
 
-    def play(self, names: Sequence[str], make: Callable[[ExclusionLog], CurrentList]) -> None:
-        """Three who decide, two who look and two who compact, in a storm and in the calm after it."""
+    # ---------------------------------------------------------------- who begins a new epoch
+
+    def begin_epochs(self, count: int, patience: int = 6) -> None:
+        """An operator who begins new epochs from the very log, and tries again when that was interrupted."""
+        for _ in range(count):
+            for _ in range(self.chance.randrange(20)):
+                self.weather.turns.pause()
+            for _ in range(patience):
+                if self.begin_epoch():
+                    break
+
+    def begin_epoch(self) -> bool:
+        """One try. Returns whether it is known to have begun."""
+        invoked = self.now()
+        self.running += 1
+        try:
+            begun = new_epoch(self.log._table, self.table, self.snapshots, pause=lambda seconds: None)
+        except Killed:
+            self.did["operator killed"] += 1
+            return False
+        except (LogBroken, HeadContended, NotFresh, ClientError):
+            self.did["no epoch begun"] += 1
+            return False
+        finally:
+            self.running -= 1
+        self.history.begun.append(Begun(invoked, self.now(), begun.version))
+        self.did["epochs"] += 1
+        return True
+
+    def play(self, names: Sequence[str], make: Callable[[ExclusionLog], CurrentList], compactions: int = 5) -> None:
+        """Three who decide, two who look, two who compact and one who begins new epochs, in a storm and in the calm
+        after it."""
 
         def decider(number: int) -> Callable[[], None]:
             return lambda: self.decide(f"decider {number}", names, 12)
@@ -263,7 +322,8 @@ class Storm:
         def watcher(number: int) -> Callable[[], None]:
             return lambda: self.watch(f"watcher {number}", names, 12, make)
 
-        self.weather.turns.run([*map(decider, range(3)), *map(watcher, range(2)), *[lambda: self.compact(5)] * 2])
+        compactor, operator = lambda: self.compact(compactions), lambda: self.begin_epochs(2)
+        self.weather.turns.run([*map(decider, range(3)), *map(watcher, range(2)), *[compactor] * 2], [operator])
         self.weather.calm = True
         self.compact(2)
         self.watch("afterwards", names, LOOKS_AFTERWARDS, make)
@@ -280,9 +340,11 @@ def instance(log: ExclusionLog) -> CurrentList:
 
 
 def exclusion(name: str, state: State) -> Exclusion:
-    """Links and pictures by turns."""
+    """Links, pictures and faces by turns."""
     if name.startswith("link"):
         return LinkExclusion(name, url_hash(f"https://storm.example/{name}"), state)
+    if name.startswith("face"):
+        return FaceExclusion(name, (face(name).tobytes(),), FACE_MODEL, state)
     digest = sha256(name.encode())
     codes = tuple(sha256(f"{name} {turn}".encode()).digest() for turn in range(8))
     return ImageExclusion(name, digest.hexdigest(), codes, state)
@@ -301,15 +363,36 @@ def change(step: Step, name: str) -> Change:
             return Suspend(name)
         case Step.RESUME:
             return Resume(name)
+        case Step.SAME | Step.DIFFERENT:
+            return Answer(name, sha256(copy_of(name).encode()).hexdigest(), step is Step.SAME)
+    raise ValueError(step)
 
 
-def states(current: Current, names: Sequence[str]) -> dict[str, State | None]:
-    """What a lookup says of each: the answer that a crawler would get, about its address or its bytes."""
-    seen: dict[str, State | None] = {}
-    for name in names:
-        url = f"https://storm.example/{name}" if name.startswith("link") else None
-        picture = None if url else Fingerprint(sha256=sha256(name.encode()).hexdigest())
-        verdict = current.list.check(picture, url, scopes=[Scope.LINK if url else Scope.IMAGE])
-        matched = any(match.exclusion_id == name for match in verdict.matches)
-        seen[name] = _SEEN.get(verdict.reason) if matched else None
+def face(asked: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The vector of a face or of its doubtful copy; those of two faces have nothing in common."""
+    place = FACES.index(asked.removeprefix(copy_of("")))
+    vector = np.zeros(128, "<f4")
+    vector[place] = DOUBTFUL_COSINE if is_copy(asked) else 1
+    vector[64 + place] = np.sqrt(1 - vector[place] ** 2)
+    return vector
+
+
+def item(asked: str) -> tuple[Fingerprint | None, str | None, Scope]:
+    """What a crawler says of it: its address, its bytes, or the faces on it; and what it wants to know."""
+    if asked.startswith("link"):
+        return None, f"https://storm.example/{asked}", Scope.LINK
+    digest = sha256(asked.encode()).hexdigest()
+    if asked.startswith("image"):
+        return Fingerprint(sha256=digest), None, Scope.IMAGE
+    return Fingerprint.from_signals(sha256=digest, faces=[face(asked).tolist()]), None, Scope.FACE
+
+
+def states(current: Current, things: Sequence[str]) -> dict[str, Seen]:
+    """What a lookup says of each: the answer that a crawler would get."""
+    seen: dict[str, Seen] = {}
+    for asked in things:
+        picture, url, scope = item(asked)
+        verdict = current.list.check(picture, url, scopes=[scope])
+        matched = any(match.exclusion_id == asked.removeprefix(copy_of("")) for match in verdict.matches)
+        seen[asked] = _SEEN.get(verdict.reason) if matched else None
     return seen

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from optout import recovery
 from optout.exclusions import compaction
-from optout.exclusions.log import Change, Current, CurrentList, ExclusionLog, LogItem, Version
+from optout.exclusions.fold import after
+from optout.exclusions.log import Answer, Change, Current, CurrentList, ExclusionLog, LogItem, Version
 from optout.exclusions.matcher import ExclusionList
 from optout.exclusions.snapshot import Snapshots
 from tests.doubles import Bucket
 from tests.history import Rule, violations
-from tests.storm import NAMES, Shimmering, Storm, Turns, Weather, instance
+from tests.storm import FACES, NAMES, Shimmering, Storm, Turns, Weather, instance
 
 # A storm takes a fifteenth of a second; `make history` runs thousands.
 LEAST = 20
@@ -27,6 +29,8 @@ def storm(
     make: Callable[[ExclusionLog], CurrentList] = instance,
     kind_of_log: type[ExclusionLog] = ExclusionLog,
     hides: int = 100,
+    compactions: int = 5,
+    names: Sequence[str] = NAMES,
 ) -> Storm:
     """A storm in memory, and the calm after it."""
     weather = Weather(Turns(Random(seed)))  # noqa: S311  the same storm each time
@@ -34,7 +38,7 @@ def storm(
     snapshots = Snapshots("snapshots", bucket)
     found = Storm(kind_of_log("Exclusions", table, lambda: snapshots), snapshots, table, bucket, weather)
 
-    found.play(NAMES, make)
+    found.play(names, make, compactions)
     return found
 
 
@@ -42,6 +46,7 @@ def storm(
 HAPPENS = {
     *("killed before", "killed after", "hidden", "failed put_object", "lost transact_write_items"),
     *("a week passed", "swapped", "not swapped", "compaction killed", "truncated", "collected"),
+    *("epochs", "no epoch begun", "operator killed"),
 }
 
 
@@ -82,6 +87,15 @@ class Hasty(CurrentList):
         return super().refresh(min_version)
 
 
+class Deaf(CurrentList):
+    """Does not notice that a new epoch has begun."""
+
+    def refresh(self, min_version: Version | None = None, *, pictures: bool = False) -> Current:
+        if self._list is not None and self._log.head().epoch > self._applied.epoch:
+            return Current(self._list, self._applied, datetime.now(UTC))
+        return super().refresh(min_version)
+
+
 class Leaping(CurrentList):
     """Does not wait for a change that is still committing."""
 
@@ -106,8 +120,8 @@ def made_by(kind: type[CurrentList]) -> Callable[[ExclusionLog], CurrentList]:
 
 
 def found_out(rule: Rule, make: Callable[[int], Storm]) -> bool:
-    """Whether one of a few storms shows that the rule is broken; most often the first does."""
-    return any(rule in {each.rule for each in violations(make(seed).history)} for seed in range(6))
+    """Whether one of some storms shows that the rule is broken; most often one of the first does."""
+    return any(rule in {each.rule for each in violations(make(seed).history)} for seed in range(20))
 
 
 def test_an_instance_that_does_not_look_at_the_head_each_time_is_found_out() -> None:
@@ -129,3 +143,39 @@ def test_a_compaction_that_does_not_name_what_has_left_is_found_out(monkeypatch:
 
 def test_writers_that_do_not_look_whether_they_are_the_first_are_found_out() -> None:
     assert found_out(Rule.ONCE, lambda seed: storm(seed, kind_of_log=Careless))
+
+
+def test_an_instance_that_does_not_notice_a_new_epoch_is_found_out() -> None:
+    assert found_out(Rule.NOTICED, lambda seed: storm(seed, made_by(Deaf)))
+
+
+def test_a_compaction_that_forgets_answers_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetting(held: Any, change: Change) -> Any:
+        return held if isinstance(change, Answer) else after(held, change)
+
+    monkeypatch.setattr(compaction, "after", forgetting)
+    assert found_out(Rule.ANSWERED, storm)
+
+
+def test_a_new_epoch_that_leaves_answers_behind_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetting(table: str, client: Any, items: list[Any], epoch: int, first: int) -> None:
+        kept = [
+            item | {"changes": {"L": [each for each in item["changes"]["L"] if each["M"]["op"]["S"] != "answer"]}}
+            for item in items
+        ]
+        copy(table, client, kept, epoch, first)
+
+    copy = recovery._copy
+    monkeypatch.setattr(recovery, "_copy", forgetting)
+    # What a compaction has put into the snapshot comes along another way.
+    assert found_out(Rule.ANSWERED, lambda seed: storm(seed, compactions=0, names=FACES))
+
+
+def test_a_new_epoch_that_leaves_the_last_decisions_behind_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hasty(*arguments: Any) -> Any:
+        items, lost = changes(*arguments)
+        return items[:-3], lost
+
+    changes = recovery._changes
+    monkeypatch.setattr(recovery, "_changes", hasty)
+    assert found_out(Rule.LOST, storm)
