@@ -42,6 +42,7 @@ class Action(StrEnum):
     LETTER = "letter"
     VERIFY = "verify"
     TEST = "test"
+    WRITE = "write"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ NETWORK_LIMITS: dict[Action, Limit] = {
     Action.VERIFY: Limit(600, 600),
     # Each costs a second of a processor and shows nothing that a person needs more than a few times.
     Action.TEST: Limit(100, 100),
+    # Appeals, answers and what somebody adds. Whoever may send a request may also write about it.
+    Action.WRITE: Limit(600, 600),
 }
 
 # Whoever types a stranger's address sends that stranger letters. The largest honest sender is a lawyer's office that

@@ -412,7 +412,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "Adds a text to a case that is not decided; one that waits for an answer waits for us again",
         moved="To the page that says that we have it.",
         form=_form(("information",), information=_text(MAX_EXPLANATION)),
-        refuses=(errors.RequestInvalid, errors.StateConflict, errors.TooManyMessages, *_NO_LINK),
+        refuses=(
+            errors.RequestInvalid,
+            errors.StateConflict,
+            errors.TooManyMessages,
+            errors.TooManyRequests,
+            *_NO_LINK,
+        ),
         wrong="The form again, with what is not right.",
     ),
     Operation(
@@ -433,7 +439,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Appeals against the decision; appealing twice is appealing once",
         moved="To what became of it.",
         form=_form(("appeal",), appeal=_text(MAX_EXPLANATION, "Why the requester disagrees.")),
-        refuses=(errors.RequestInvalid, errors.StateConflict, *_NO_LINK),
+        refuses=(errors.RequestInvalid, errors.StateConflict, errors.TooManyRequests, *_NO_LINK),
         wrong="The form again, with what is not right.",
     ),
     Operation(

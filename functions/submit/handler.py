@@ -168,7 +168,7 @@ def ask_for_information(token: str) -> Response[Any]:
 
 @app.post("/status/<token>/information")
 def inform(token: str) -> Response[Any]:
-    return _site().inform(token, form(app), _now())
+    return _site().inform(token, form(app), source(app), _now())
 
 
 @app.get("/status/<token>/appeal")
@@ -178,7 +178,7 @@ def ask_for_appeal(token: str) -> Response[Any]:
 
 @app.post("/status/<token>/appeal")
 def appeal(token: str) -> Response[Any]:
-    return _site().appeal(token, form(app), _now())
+    return _site().appeal(token, form(app), source(app), _now())
 
 
 @app.get("/status/<token>/withdraw")

@@ -396,15 +396,19 @@ class Site:
             can_send_again=request.may_send_again(now),
         )
 
-    def appeal_page(self, token: str, now: datetime, filled: str = "", problem: str = "") -> Response[Any]:
+    def appeal_page(
+        self, token: str, now: datetime, filled: str = "", problem: str = "", refused: TooManyRequests | None = None
+    ) -> Response[Any]:
         """Ask why the decision is wrong; or say what became of an appeal, or why none can be made any more."""
         request = self._linked(token, now)
         if request.appealed_at is None and request.upheld is None and deadlines.appeal_until(request) is None:
             return http.see_other(f"/status/{token}")
         reason, words = why(request)
-        return http.page(
+        return questions(
             "appeal.html",
-            400 if problem else 200,
+            {"appeal": filled},
+            {"appeal": problem} if problem else {},
+            refused,
             request=request,
             token=token,
             reason=reason,
@@ -412,14 +416,17 @@ class Site:
             until=deadlines.appeal_until(request),
             now=now,
             due_rule=wording.due_rule(request.due_rule or ""),
-            **one_answer("appeal", filled, problem),
             page_in_other_languages=f"/status/{token}/appeal",
         )
 
-    def appeal(self, token: str, fields: Fields, now: datetime) -> Response[Any]:
-        """Appeal against the decision that stands. Appealing twice is appealing once."""
+    def appeal(self, token: str, fields: Fields, source: str, now: datetime) -> Response[Any]:
+        """Appeal, from this IP address, against the decision that stands. Appealing twice is appealing once."""
         request = self._linked(token, now)
         text, problem = forms.words(fields, "appeal")
+        try:
+            limits.take(Action.WRITE, source, now)
+        except TooManyRequests as refused:
+            return self.appeal_page(token, now, text, refused=refused)
         if problem and request.appealed_at is None:
             return self.appeal_page(token, now, text, problem)
         with suppress(AppealClosed):  # the page says until when it was possible, and what else is
@@ -427,28 +434,40 @@ class Site:
         return http.see_other(f"/status/{token}/appeal")
 
     def information_page(
-        self, token: str, now: datetime, filled: str = "", problem: str = "", *, told: bool = False
+        self,
+        token: str,
+        now: datetime,
+        filled: str = "",
+        problem: str = "",
+        refused: TooManyRequests | None = None,
+        *,
+        told: bool = False,
     ) -> Response[Any]:
         """Ask for what the requester wants to add, or for the answer to our question; `told` says that it has come."""
         request = self._linked(token, now)
         if not told and not request.takes_messages:
             return http.see_other(f"/status/{token}")
-        return http.page(
+        return questions(
             "information.html",
-            400 if problem else 200,
+            {"information": filled},
+            {"information": problem} if problem else {},
+            refused,
             request=request,
             token=token,
             told=told,
             can_add=request.takes_photos,
-            **one_answer("information", filled, problem),
             page_in_other_languages=f"/status/{token}/information",
             due_rule=wording.due_rule(request.due_rule or ""),
         )
 
-    def inform(self, token: str, fields: Fields, now: datetime) -> Response[Any]:
-        """Add what the requester has to say to their case."""
+    def inform(self, token: str, fields: Fields, source: str, now: datetime) -> Response[Any]:
+        """Add what the requester has to say, from this IP address, to their case."""
         request = self._linked(token, now)
         text, problem = forms.words(fields, "information")
+        try:
+            limits.take(Action.WRITE, source, now)
+        except TooManyRequests as refused:
+            return self.information_page(token, now, text, refused=refused)
         if problem and request.takes_messages:
             return self.information_page(token, now, text, problem)
         self.requests.inform(request.id, text, now)
@@ -535,18 +554,16 @@ def form_page(
     refused: TooManyRequests | None = None,
 ) -> Response[Any]:
     """The form with what was typed, and in words what is not right with it, or why it was not taken just now."""
-    sentences = {field: wording.form_problem(field, code) for field, code in problems.items()}
-    page = http.page(
+    return questions(
         "form.html",
-        429 if refused else 400 if problems else 200,
+        filled,
+        problems,
+        refused,
         page_in_other_languages=f"/opt-out/{draft_id}" if draft_id else f"/opt-out?kind={kind}&lane={lane}",
         kind=kind.value,
         lane=lane.value,
         takes_uploads=lane.takes_uploads(kind),
         draft=draft_id,
-        filled=filled,
-        problems=sentences,
-        summary=[("", http.sentence(refused))] if refused else list(sentences.items()),
         countries=countries(),
         consent=wording.biometric_consent(settings.engine_name()),
         relations={
@@ -554,9 +571,6 @@ def form_page(
         },
         **leaving(lane),
     )
-    if refused:
-        page.headers["Retry-After"] = str(refused.retry_after_s)
-    return page
 
 
 def leaving(lane: Lane) -> dict[str, Any]:
@@ -620,10 +634,27 @@ def static_file(name: str) -> Response[Any]:
 # --- what pages show --------------------------------------------------------------------------------------------------
 
 
-def one_answer(field: str, filled: str, problem: str) -> dict[str, Any]:
-    """What a page with one question draws: what was typed, and in words what is not right with it."""
-    problems = {field: wording.form_problem(field, problem)} if problem else {}
-    return {"filled": {field: filled}, "problems": problems, "summary": list(problems.items())}
+def questions(
+    template: str,
+    filled: Mapping[str, str],
+    problems: Mapping[str, str],
+    refused: TooManyRequests | None,
+    **values: Any,
+) -> Response[Any]:
+    """A page of questions, with what was typed, and in words what is not right with it (`problems`: field to code), or
+    why it was not taken just now."""
+    sentences = {field: wording.form_problem(field, code) for field, code in problems.items()}
+    page = http.page(
+        template,
+        429 if refused else 400 if problems else 200,
+        filled=filled,
+        problems=sentences,
+        summary=[("", http.sentence(refused))] if refused else list(sentences.items()),
+        **values,
+    )
+    if refused:
+        page.headers["Retry-After"] = str(refused.retry_after_s)
+    return page
 
 
 def held(request: OptOutRequest) -> str:

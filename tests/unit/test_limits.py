@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import boto3
 import pytest
@@ -14,9 +15,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from optout import limits, settings
+from optout.decisions import Decision
 from optout.errors import TooManyRequests
 from optout.limits import Action, Limit
-from optout.requests import Kind
+from optout.requests import Kind, Step
 from optout.store import Requests
 from tests.storage import storage
 from tests.unit.functions.api import Answer, Api, event, load
@@ -69,8 +71,6 @@ def sent_from(submit: Api, address: str, method: str, path: str, body: str = "",
 
 
 def form(**more: str) -> str:
-    from urllib.parse import urlencode
-
     return urlencode({**FILLED, "kind": "links", **more})
 
 
@@ -159,6 +159,21 @@ class TestOverTheLimit:
         assert int(again.headers["Retry-After"]) == 3600
         assert 'value="Ada Augusta"' in again.body
         assert "from your network" in again.text
+
+    @pytest.mark.parametrize("path", ["appeal", "information"])
+    def test_words_about_a_case_come_back_to_be_sent_later(self, submit: Api, path: str) -> None:
+        requests, now = Requests.from_settings(), datetime.now(UTC)
+        case = pending(requests, now)
+        if path == "appeal":
+            requests.decide(case.id, Decision("d", Step.REJECT, "no_match", "No.", "anna"), None, now)
+        at, network = f"{status_path(case)}/{path}", f"203.0.{130 if path == 'appeal' else 131}"
+        typed = urlencode({path: "That <b>is</b> me."})
+        assert sent_from(submit, f"{network}.1", "POST", at, f"{path}=").status == 400, "nothing typed: it counts"
+        again = sent_from(submit, f"{network}.2", "POST", at, typed)
+        assert (again.status, again.headers["Retry-After"]) == (429, "3600")
+        assert "That &lt;b&gt;is&lt;/b&gt; me.</textarea>" in again.body
+        assert "from your network" in again.text
+        assert sent_from(submit, "203.0.132.1" if path == "appeal" else "203.0.133.1", "POST", at, typed).status == 303
 
     def test_what_a_caller_claims_in_a_header_counts_for_nothing(self, submit: Api) -> None:
         for number, status in ((1, 303), (2, 429)):
