@@ -1479,7 +1479,7 @@ class Requests:
             until = deadlines.appeal_until(case)
             if until is None or now >= until:
                 raise AppealClosed
-            due = deadlines.appeal_due(now)
+            due = deadlines.appeal_due(now, urgent=case.lane.urgent)
             return replace(case, appealed_at=now, due_at=due.at, due_rule=due.rule)
 
         return self._say(request_id, Step.APPEAL, Actor.REQUESTER, text, now, appealed)

@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from optout import retention, reviews, settings
 from optout.mail import outbox, receipts
-from optout.requests import MailTrouble, OptOutRequest, Status
+from optout.requests import MailTrouble, Status
 from optout.store import LETTER_GRACE, LetterKey, Photos, Requests
 
 logger = Logger()
@@ -120,12 +120,6 @@ def keep_reviews(records: list[dict[str, Any]]) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-def _minutes_left(cases: list[OptOutRequest], now: datetime) -> float | None:
-    """Until the first of these cases is due; None when none is."""
-    first = min((case.due_at for case in cases if case.due_at), default=None)
-    return None if first is None else (first - now).total_seconds() // 60
-
-
 def sweep_letters() -> dict[str, Any]:
     """Letters that should have been sent by now go to the mail queue again; whoever sends them first, wins."""
     now, requests = datetime.now(UTC), Requests.from_settings()
@@ -133,14 +127,14 @@ def sweep_letters() -> dict[str, Any]:
     outbox.forward(late)
     metrics.add_metric("LettersLate", MetricUnit.Count, len(late))
     # Below zero when it is overdue. An appeal, or a case that waits for its requester's answer, has a date, too. Urgent
-    # cases are given hours and the others days, so each kind has a number of its own.
-    open_cases = [case for view in (Status.PENDING, Status.WAITING, "appeal") for case in requests.queue(view, 1)]
-    left = _minutes_left([case for case in open_cases if case.lane.urgent], now)
-    if left is not None:
-        metrics.add_metric("UrgentMinutesToDue", MetricUnit.Count, left)
-    left = _minutes_left([case for case in open_cases if not case.lane.urgent], now)
-    if left is not None:
-        metrics.add_metric("OldestUndecidedMinutesToDue", MetricUnit.Count, left)
+    # cases are given hours and the others days, so each kind has a number of its own, and the first of a view that
+    # holds both must not hide the other: as many are read as the queue shows.
+    views = (Status.PENDING, Status.WAITING, "appeal")
+    open_cases = [case for view in views for case in requests.queue(view)]
+    for urgent, metric in ((True, "UrgentMinutesToDue"), (False, "OldestUndecidedMinutesToDue")):
+        due = min((case.due_at for case in open_cases if case.due_at and case.lane.urgent is urgent), default=None)
+        if due is not None:
+            metrics.add_metric(metric, MetricUnit.Count, (due - now).total_seconds() // 60)
     metrics.add_metric("ReviewsOpen", MetricUnit.Count, requests.count_open_reviews())
     for waiting in requests.open_reviews(1):
         metrics.add_metric("OldestReviewMinutes", MetricUnit.Count, (now - waiting.found_at).total_seconds() // 60)

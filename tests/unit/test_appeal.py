@@ -21,7 +21,7 @@ from optout.errors import (
     StateConflict,
     TooManyMessages,
 )
-from optout.requests import MAX_MESSAGES, Extension, Kind, Letter, OptOutRequest, Status, Step
+from optout.requests import MAX_MESSAGES, Extension, Kind, Lane, Letter, OptOutRequest, Status, Step
 from optout.store import Photos, Requests
 from tests.storage import storage
 from tests.unit.test_store import (
@@ -84,6 +84,15 @@ def test_an_appeal_waits_with_a_date_of_its_own_and_is_acknowledged(
     assert requests.queue(case.status) == []
     assert said(requests, case) == [("appeal", "requester", "That is me.")]
     assert letters(requests, case.id)[-1] == Letter.APPEAL_RECEIVED
+
+
+def test_an_appeal_about_an_urgent_case_is_decided_as_soon_as_the_case_was(requests: Requests) -> None:
+    made = requests.create_draft(Kind.LINKS, LINKS, "hash", NOW, lane=Lane.INTIMATE)
+    case = requests.decide(requests.confirm(made.id, NOW).id, decision(Step.REJECT), None, NOW)
+    appealed = requests.appeal(case.id, "That is me.", LATER)
+    assert (appealed.due_at, appealed.due_rule) == (LATER + timedelta(hours=24), "house_urgent")
+    ordinary = requests.appeal(rejected(requests).id, "That is me.", NOW)
+    assert [each.id for each in requests.queue("appeal")] == [case.id, ordinary.id]
 
 
 def test_appealing_twice_is_appealing_once(requests: Requests) -> None:

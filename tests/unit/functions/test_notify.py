@@ -175,6 +175,19 @@ def test_urgent_cases_have_a_clock_of_their_own(notify: ModuleType, capsys: pyte
     assert said["OldestUndecidedMinutesToDue"] == pytest.approx(7 * 24 * 60, abs=2)
 
 
+def test_an_overdue_appeal_does_not_hide_an_urgent_one(notify: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    requests, now = Requests.from_settings(), datetime.now(UTC)
+    made = Decision("d", Step.REJECT, "no_match", "not found", "anna")
+    for lane, appealed in ((Lane.ORDINARY, now - timedelta(days=15)), (Lane.INTIMATE, now)):
+        case = requests.confirm(requests.create_draft(Kind.LINKS, ANSWERS, "hash", appealed, lane=lane).id, appealed)
+        requests.decide(case.id, made, None, appealed)
+        requests.appeal(case.id, "No.", appealed)
+    notify.lambda_handler({"sweep": "letters"}, Context())
+    said = metric_values(capsys.readouterr().out)
+    assert said["UrgentMinutesToDue"] == pytest.approx(24 * 60, abs=2)
+    assert said["OldestUndecidedMinutesToDue"] == pytest.approx(-24 * 60, abs=2)
+
+
 def message_id(key: LetterKey) -> str:
     """Under which SES took a letter."""
     item = boto3.client("dynamodb").get_item(
