@@ -1,9 +1,10 @@
 /* The searches of index.py over the same arrays: what is found is the same, only sooner.
 
    Plain C without any library. Memory is what a search waits for, so whatever it will read is asked for ahead: while one
-   query's blocks are compared, those of the next are on their way, and where the lists of the one after it are. Next
-   bands are compared sixteen at a time in vectors, of which the compiler makes AVX2, SSE2 or NEON; on x86-64 the
-   processor is asked for AVX2 when the search starts. */
+   query's slots are compared, those of the next are on their way, and so are rows and codes of those before it. Next bands
+   are compared thirty-two at a time in vectors, of which the compiler makes AVX2, SSE2 or NEON; on x86-64 the processor
+   is asked once for AVX2 (`optout_is_wide`), and not by every search: a virtual machine answers that by leaving it, which
+   takes longer than a search. */
 
 #include <stdint.h>
 
@@ -28,18 +29,24 @@ typedef struct {
   const u64 *base, *added; /* (rows, 4): codes */
   i64 base_rows, end;      /* rows in the base, and in all */
   const u8 *live;
-  const i64 *heads;         /* (16 * 65536): first block << 24 | number of blocks */
-  const u16 *following;     /* blocks of next bands */
-  const i64 *first_blocks;  /* of the lists in the base */
-  const u32 *starts, *rows; /* the same lists without blocks */
-  i64 listings;
-  const u32 *tail_rows; /* block by block */
-  i64 base_blocks, bits; /* a block has 1 << bits entries */
+  const u16 *slots;         /* (16 * 65536, lanes) */
+  i64 lanes, ahead;         /* of a slot, and how many lines of it are asked for ahead */
+  const u32 *starts, *rows; /* of what is in the slots since they were built */
+  const u32 *last, *late_rows, *late_before; /* and since: the last of each list, its row, and the one before */
+  const u16 *boxes;     /* (n, lanes): the lists that no slot can hold */
+  const u32 *box_rows; /* (n, lanes) */
   const Crowd *crowds;
   i64 crowd_count;
 } Index;
 
-enum { PROBES = 272, PASSED = 256, MEMBERS = 256, FEW = 4 };
+/* What a search looks up, and how far from a query it finds. */
+typedef struct {
+  const u16 *masks;  /* what a band may differ by in a list that is looked up */
+  const u8 *allowed; /* and what the next band may then */
+  i64 mask_count, radius;
+} Probes;
+
+enum { BANDS = 16, PROBES = 272, PASSED = 96, MEMBERS = 256, FEW = 4, LINE = 32, RUN = 65535, RING = 8 };
 
 typedef struct {
   const u64 *queries; /* (count, 4) */
@@ -47,21 +54,23 @@ typedef struct {
   i64 *witnesses; /* (count): a row, or -1 */
   i64 *hits;      /* (room, 3): query, row, distance; null when one witness of each is enough */
   i64 room, found;
-  const u16 *masks;  /* what a band may differ by in a list that is looked up */
-  const u8 *allowed; /* and what the next band may then */
-  i64 mask_count;
+  const Probes *probes;
 } Search;
 
 typedef struct {
-  i64 list, place; /* the place among the entries of all blocks */
+  const u32 *from; /* where the row is written, if the list is in boxes */
+  u32 list, entry;
 } Passed;
 
 /* Some of the lists that one query looks up, and what passed there. */
 typedef struct {
-  i64 query, probes, passed;
-  i64 lists[PROBES], heads[PROBES];
-  u16 next[PROBES], most[PROBES];
+  i64 query, band, mask, probes, runs, passed;
+  u32 lists[PROBES];
+  u16 next[PROBES], run[PROBES]; /* the next band of the query; which of the probes are in boxes */
+  u8 most[PROBES];
   Passed places[PASSED];
+  const u32 *from[PASSED];
+  u32 rows[PASSED];
 } Part;
 
 #define FAST static inline __attribute__((always_inline))
@@ -92,108 +101,190 @@ FAST void measure(const Index *index, Search *search, i64 query, i64 row) {
   search->found++;
 }
 
-/* First step: which lists. */
-FAST void choose(const Index *index, const Search *search, Part *part, i64 query, i64 first) {
-  const u16 *bands = (const u16 *)(search->queries + 4 * query);
-  i64 left = 16 * search->mask_count - first, band = first / search->mask_count, mask = first % search->mask_count;
+/* First step: which lists, one after the other. */
+FAST void begin(const Search *search, Part *part, i64 query, i64 first) {
+  i64 left = BANDS * search->probes->mask_count - first;
   part->query = query;
-  part->passed = 0;
+  part->band = first / search->probes->mask_count;
+  part->mask = first % search->probes->mask_count;
+  part->runs = part->passed = 0;
   part->probes = over(search, query) ? 0 : left < PROBES ? left : PROBES;
-  for (i64 i = 0; i < part->probes; i++) {
-    part->lists[i] = band << 16 | (u16)(bands[band] ^ search->masks[mask]);
-    part->next[i] = bands[(band + 1) & 15];
-    part->most[i] = search->allowed[mask];
-    __builtin_prefetch(index->heads + part->lists[i]);
-    if (++mask == search->mask_count) mask = 0, band++;
-  }
 }
 
-/* Second step: where their blocks are. */
-FAST void locate(const Index *index, Part *part) {
-  for (i64 i = 0; i < part->probes; i++) {
-    i64 head = part->heads[i] = index->heads[part->lists[i]];
-    i64 place = head >> 24 << index->bits, end = place + ((head & 0xffffff) << index->bits);
-    if (place == end) continue;
-    /* Further ahead the processor sees by itself where a long list goes on. */
-    if (end > place + 128) end = place + 128;
-    for (; place < end; place += 32) __builtin_prefetch(index->following + place);
-    __builtin_prefetch(index->following + end - 1);
-  }
+FAST void choose(const Index *index, const Search *search, Part *part, i64 i) {
+  const u16 *bands = (const u16 *)(search->queries + 4 * part->query);
+  const Probes *probes = search->probes;
+  u32 list = part->lists[i] = (u32)part->band << 16 | (u16)(bands[part->band] ^ probes->masks[part->mask]);
+  part->next[i] = bands[(part->band + 1) & 15];
+  part->most[i] = probes->allowed[part->mask];
+  const u16 *slot = index->slots + index->lanes * (i64)list;
+  for (i64 line = 0; line < index->ahead; line++) __builtin_prefetch(slot + LINE * line);
+  if (++part->mask == probes->mask_count) part->mask = 0, part->band++;
 }
 
-/* Where the row of an entry is written. */
-FAST const u32 *row_of(const Index *index, const Passed *passed) {
-  i64 tail = index->base_blocks << index->bits;
-  if (passed->place >= tail) return index->tail_rows + (passed->place - tail);
-  i64 at = passed->place - (index->first_blocks[passed->list] << index->bits) + index->starts[passed->list];
-  /* What fills up the last block of a list names rows of the next ones: candidates like any others. */
-  return index->rows + (at < index->listings ? at : index->listings - 1);
+#define EACH 0x0001000100010001ULL
+
+/* Ones of each sixteen bits. */
+FAST u64 ones(u64 x) {
+  x -= x >> 1 & 0x5555 * EACH;
+  x = (x & 0x3333 * EACH) + (x >> 2 & 0x3333 * EACH);
+  x = (x + (x >> 4)) & 0x0f0f * EACH;
+  return (x + (x >> 8)) & 0x00ff * EACH;
 }
 
-/* Fourth step: the rows of what passed, their codes, and the answer. */
-FAST void settle(const Index *index, Search *search, Part *part) {
-  const u32 *from[PASSED];
-  i64 rows[PASSED];
+/* The highest bits of four lanes, side by side. */
+FAST u32 gathered(u64 x) { return (u32)((x >> 15 & EACH) * 0x0001000200040008ULL >> 48 & 15); }
+
+/* Which of eight next bands differ from `next` by `most` bits at most: as few as this are faster without vectors. */
+FAST u32 near_of_8(const u16 *at, u64 next, u64 most) {
+  u64 low, high;
+  __builtin_memcpy(&low, at, 8);
+  __builtin_memcpy(&high, at + 4, 8);
+  u64 far = (0x7fff - most) * EACH;
+  return gathered(~(ones(low ^ next * EACH) + far)) | gathered(~(ones(high ^ next * EACH) + far)) << 4;
+}
+
+FAST void near_of_16(const u16 *at, u16 next, u16 most, quarters *near) {
+  sixteen x;
+  __builtin_memcpy(&x, at, sizeof x);
+  x ^= next;
+  x -= x >> 1 & 0x5555;
+  x = (x & 0x3333) + (x >> 2 & 0x3333);
+  x = (x + (x >> 4)) & 0x0f0f;
+  x = (x + (x >> 8)) & 0x00ff;
+  *near = (quarters)(x <= most);
+}
+
+/* The same of so many, 8 or 16 or at least 32, of which no more are looked at. */
+FAST u32 near_of(const u16 *at, i64 lanes, u16 next, u16 most) {
+  if (lanes == 8) return near_of_8(at, next, most);
+  quarters near[2];
+  near_of_16(at, next, most, near);
+  near_of_16(lanes == 16 ? at : at + 16, next, most, near + 1);
+  quarters any = near[0] | near[1];
+  if (__builtin_expect(!(any[0] | any[1] | any[2] | any[3]), 1)) return 0;
+  u32 found = 0;
+  for (int i = lanes == 16 ? 3 : 7; i >= 0; i--) found = found << 4 | gathered(near[i / 4][i % 4]);
+  return found;
+}
+
+/* Where the row of an entry in a slot is written. */
+FAST const u32 *row_of(const Index *index, u32 list, u32 entry) {
+  u32 first = index->starts[list];
+  if (entry < index->starts[list + 1] - first) return index->rows + first + entry;
+  u32 late = index->last[list] - 1;
+  for (i64 count = index->slots[index->lanes * (i64)list]; count > (i64)entry + 1; count--)
+    late = index->late_before[late] - 1;
+  return index->late_rows + late;
+}
+
+/* Fourth to sixth step: where the rows of what passed are written, their codes, and the answer. */
+FAST void find(const Index *index, const Search *search, Part *part) {
   if (over(search, part->query)) part->passed = 0;
-  for (i64 i = 0; i < part->passed; i++) __builtin_prefetch(from[i] = row_of(index, part->places + i));
-  for (i64 i = 0; i < part->passed; i++) __builtin_prefetch(code(index, rows[i] = *from[i]));
-  for (i64 i = 0; i < part->passed; i++) measure(index, search, part->query, rows[i]);
+  for (i64 i = 0; i < part->passed; i++) {
+    const Passed *passed = part->places + i;
+    __builtin_prefetch(part->from[i] = passed->from ? passed->from : row_of(index, passed->list, passed->entry));
+  }
+}
+
+FAST void fetch(const Index *index, Part *part) {
+  for (i64 i = 0; i < part->passed; i++) __builtin_prefetch(code(index, part->rows[i] = *part->from[i]));
+}
+
+FAST void settle(const Index *index, Search *search, Part *part) {
+  for (i64 i = 0; i < part->passed && !over(search, part->query); i++) measure(index, search, part->query, part->rows[i]);
   part->passed = 0;
 }
 
-FAST void pass(const Index *index, Part *part, i64 list, i64 place) {
-  part->places[part->passed++] = (Passed){list, place};
-  __builtin_prefetch(index->first_blocks + list);
-  __builtin_prefetch(index->starts + list);
-}
-
-/* Third step: which entries pass by their next band. */
-FAST void compare(const Index *index, Search *search, Part *part) {
-  const u64 each = 0x0001000100010001ULL;
-  if (over(search, part->query)) return;
-  for (i64 i = 0; i < part->probes; i++) {
-    i64 list = part->lists[i], head = part->heads[i];
-    i64 place = head >> 24 << index->bits, end = place + ((head & 0xffffff) << index->bits);
-    while (place < end) {
-      if (part->passed > PASSED - 16) settle(index, search, part);
-      if (end - place >= 16) {
-        sixteen x;
-        __builtin_memcpy(&x, index->following + place, sizeof x);
-        x ^= part->next[i];
-        x -= x >> 1 & 0x5555;
-        x = (x & 0x3333) + (x >> 2 & 0x3333);
-        x = (x + (x >> 4)) & 0x0f0f;
-        x = (x + (x >> 8)) & 0x00ff;
-        quarters near = (quarters)(x <= part->most[i]);
-        if (near[0] | near[1] | near[2] | near[3])
-          for (int quarter = 0; quarter < 4; quarter++)
-            for (u64 which = near[quarter] & 0x8000 * each; which; which &= which - 1)
-              pass(index, part, list, place + 4 * quarter + (__builtin_ctzll(which) >> 4));
-        place += 16;
-      } else {
-        u64 x;
-        __builtin_memcpy(&x, index->following + place, sizeof x);
-        x ^= part->next[i] * each;
-        x -= x >> 1 & 0x5555 * each;
-        x = (x & 0x3333 * each) + (x >> 2 & 0x3333 * each);
-        x = (x + (x >> 4)) & 0x0f0f * each;
-        x = (x + (x >> 8)) & 0x00ff * each;
-        for (u64 which = ~(x + (0x7fff - part->most[i]) * each) & 0x8000 * each; which; which &= which - 1)
-          pass(index, part, list, place + (__builtin_ctzll(which) >> 4));
-        place += 4;
-      }
+/* Which entries of a slot or a box pass by their next band: rows are written at `from`, or are the slot's. */
+FAST void pass(const Index *index, Search *search, Part *part, i64 i, const u16 *box, const u32 *from, i64 lanes) {
+  u32 count = box[0], list = part->lists[i];
+  for (u32 first = 0; first <= count; first += LINE) {
+    u32 near = near_of(box + first, lanes, part->next[i], part->most[i]);
+    if (count - first < LINE - 1) near &= (2u << (count - first)) - 1;
+    /* The first lane is the count. */
+    if (!first) near &= ~1u;
+    if (__builtin_expect(!near, 1)) continue;
+    if (__builtin_expect(part->passed > PASSED - LINE, 0)) {
+      find(index, search, part);
+      fetch(index, part);
+      settle(index, search, part);
+    }
+    if (!from) __builtin_prefetch(index->starts + list);
+    for (; near; near &= near - 1) {
+      u32 lane = first + (u32)__builtin_ctz(near);
+      part->places[part->passed++] = (Passed){from ? from + lane : 0, list, lane - 1};
     }
   }
 }
 
+/* Second step: a slot. Which lists are in boxes is written there. */
+FAST void compare(const Index *index, Search *search, Part *part, i64 i, i64 lanes) {
+  const u16 *slot = index->slots + lanes * (i64)part->lists[i];
+  if (__builtin_expect(slot[0] != RUN, 1)) {
+    pass(index, search, part, i, slot, 0, lanes);
+    return;
+  }
+  part->run[part->runs++] = (u16)i;
+  const u32 *run = (const u32 *)slot;
+  i64 size = run[3] + run[3] / lanes + 1;
+  for (i64 line = 0; line < 4 && LINE * line < size; line++)
+    __builtin_prefetch(index->boxes + lanes * (i64)run[1] + LINE * line);
+}
+
+/* Both by turns, since memory answers so many questions at a time only. */
+FAST void choose_and_compare(const Index *index, Search *search, Part *next, Part *part, i64 lanes) {
+  i64 probes = over(search, part->query) ? 0 : part->probes, both = probes < next->probes ? probes : next->probes, i = 0;
+  for (; i < both; i++) {
+    choose(index, search, next, i);
+    compare(index, search, part, i, lanes);
+  }
+  for (i64 n = i; n < next->probes; n++) choose(index, search, next, n);
+  for (; i < probes; i++) compare(index, search, part, i, lanes);
+}
+
+/* Third step: the boxes. */
+FAST void open_boxes(const Index *index, Search *search, Part *part) {
+  if (over(search, part->query)) return;
+  i64 lanes = index->lanes;
+  for (i64 n = 0; n < part->runs; n++) {
+    const u32 *run = (const u32 *)(index->slots + lanes * (i64)part->lists[part->run[n]]);
+    i64 box = run[1];
+    for (i64 left = run[3]; left > 0; left -= lanes - 1, box++)
+      pass(index, search, part, part->run[n], index->boxes + lanes * box, index->box_rows + lanes * box, lanes);
+  }
+}
+
 FAST void look_up(const Index *index, Search *search) {
-  Part ring[4];
-  i64 each = (16 * search->mask_count + PROBES - 1) / PROBES, parts = search->count * each;
-  for (i64 step = 0; step < parts + 3; step++) {
-    if (step < parts) choose(index, search, ring + (step & 3), step / each, step % each * PROBES);
-    if (step >= 1 && step < parts + 1) locate(index, ring + ((step - 1) & 3));
-    if (step >= 2 && step < parts + 2) compare(index, search, ring + ((step - 2) & 3));
-    if (step >= 3) settle(index, search, ring + ((step - 3) & 3));
+  Part ring[RING], nothing;
+  nothing.probes = nothing.query = 0;
+  i64 each = (BANDS * search->probes->mask_count + PROBES - 1) / PROBES, parts = search->count * each;
+  for (i64 step = 0; step < parts + 5; step++) {
+#define AT(n) if (step >= n && step < parts + n)
+#define PART(n) (ring + (step - n) % RING)
+    if (step <= parts) {
+      Part *next = PART(0), *part = step ? PART(1) : &nothing;
+      if (step < parts)
+        begin(search, next, step / each, step % each * PROBES);
+      else
+        next = &nothing;
+      if (index->lanes == 8)
+        choose_and_compare(index, search, next, part, 8);
+      else if (index->lanes == 16)
+        choose_and_compare(index, search, next, part, 16);
+      else if (index->lanes == 32)
+        choose_and_compare(index, search, next, part, 32);
+      else if (index->lanes == 64)
+        choose_and_compare(index, search, next, part, 64);
+      else
+        choose_and_compare(index, search, next, part, index->lanes);
+    }
+    AT(2) open_boxes(index, search, PART(2));
+    AT(3) find(index, search, PART(3));
+    AT(4) fetch(index, PART(4));
+    AT(5) settle(index, search, PART(5));
+#undef AT
+#undef PART
   }
 }
 
@@ -237,23 +328,35 @@ FAST void look_around(const Index *index, Search *search, i64 query, const Crowd
   }
 }
 
-FAST void search_all(const Index *index, Search *search) {
-  for (i64 query = 0; query < search->count; query++) {
-    search->witnesses[query] = -1;
-    if (search->mask_count)
-      for (i64 i = 0; i < index->crowd_count && !over(search, query); i++)
-        look_around(index, search, query, index->crowds + i);
+FAST i64 search_all(const Index *index, const Probes *probes, const u64 *queries, i64 count, i64 *witnesses, i64 *hits,
+                    i64 room) {
+  Search search = {queries, count, probes->radius, witnesses, hits, room, 0, probes};
+  for (i64 query = 0; query < count; query++) {
+    witnesses[query] = -1;
+    if (probes->mask_count)
+      for (i64 i = 0; i < index->crowd_count && !over(&search, query); i++)
+        look_around(index, &search, query, index->crowds + i);
     else
-      for (i64 row = 0; row < index->end && !over(search, query); row++) measure(index, search, query, row);
+      for (i64 row = 0; row < index->end && !over(&search, query); row++) measure(index, &search, query, row);
   }
-  if (search->mask_count) look_up(index, search);
+  if (probes->mask_count) look_up(index, &search);
+  return search.found;
+}
+
+/* Searches for each of the queries (count, 4) what is within the radius: a row of each goes to `witnesses`, or -1.
+   With `hits` (room, 3) everything found goes there, maybe more than once; returns how much there is, and what is beyond
+   the room is not written. Without anything to look up all codes are compared. */
+i64 optout_search(const Index *index, const Probes *probes, const u64 *queries, i64 count, i64 *witnesses, i64 *hits,
+                  i64 room) {
+  return search_all(index, probes, queries, count, witnesses, hits, room);
 }
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-/* Whether processor and system know AVX2. The compilers' own question needs a library that not every one of them has. */
-static int knows_avx2(void) {
+/* Whether processor and system know AVX2, for `optout_search_wide`. The compilers' own question needs a library that not
+   every one of them has. */
+int optout_is_wide(void) {
   unsigned a, b, c, d, low, high;
   if (!__get_cpuid(1, &a, &b, &c, &d) || ~c & (1u << 23 | 1u << 27)) return 0; /* popcnt, xgetbv */
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -261,30 +364,19 @@ static int knows_avx2(void) {
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & 1u << 5 && b & 1u << 3;
 }
 
-__attribute__((target("avx2,popcnt,bmi"))) static void search_with_avx2(const Index *index, Search *search) {
-  search_all(index, search);
+__attribute__((target("avx2,popcnt,bmi"))) i64 optout_search_wide(const Index *index, const Probes *probes,
+                                                                  const u64 *queries, i64 count, i64 *witnesses,
+                                                                  i64 *hits, i64 room) {
+  return search_all(index, probes, queries, count, witnesses, hits, room);
+}
+#else
+int optout_is_wide(void) { return 0; }
+
+i64 optout_search_wide(const Index *index, const Probes *probes, const u64 *queries, i64 count, i64 *witnesses, i64 *hits,
+                       i64 room) {
+  return search_all(index, probes, queries, count, witnesses, hits, room);
 }
 #endif
-
-static void search_with_any(const Index *index, Search *search) { search_all(index, search); }
-
-/* Searches for each of the queries (count, 4) what is within the radius: a row of each goes to `witnesses`, or -1.
-   With `hits` (room, 3) everything found goes there, maybe more than once; returns how much there is, and what is beyond
-   the room is not written. `masks` are what a band may differ by, `allowed` what the next band may then; without any, all
-   codes are compared. `plain` keeps to what every processor has. */
-i64 optout_search(const Index *index, const u64 *queries, i64 count, i64 radius, const u16 *masks, const u8 *allowed,
-                  i64 mask_count, i64 *witnesses, i64 *hits, i64 room, int plain) {
-  Search search = {queries, count, radius, witnesses, hits, room, 0, masks, allowed, mask_count};
-#if defined(__x86_64__)
-  if (!plain && knows_avx2()) {
-    search_with_avx2(index, &search);
-    return search.found;
-  }
-#endif
-  (void)plain;
-  search_with_any(index, &search);
-  return search.found;
-}
 
 /* --- what searches read, made -------------------------------------------------------------------------------------
 
@@ -297,29 +389,39 @@ enum { PART_BITS = 6, PARTS = 1 << PART_BITS };
 void optout_count(const u64 *codes, const i64 *members, i64 count, u32 *counts) {
   for (i64 i = 0; i < count; i++) {
     const u16 *bands = (const u16 *)(codes + 4 * members[i]);
-    for (i64 band = 0; band < 16; band++) counts[band << 16 | bands[band]]++;
+    for (i64 band = 0; band < BANDS; band++) counts[band << 16 | bands[band]]++;
   }
 }
 
-/* The members in their lists: their rows from `starts` on, their next bands from `first_blocks` on. In each band they are
-   spread by the upper bits of their values first, so that what is written at a time stays in the cache: a fifth of the
-   time. `entries` (count), `filled` (65536). */
-void optout_list(const u64 *codes, const i64 *members, i64 count, const u32 *starts, const i64 *first_blocks, i64 bits,
-                 u64 *entries, u32 *filled, u32 *rows, u16 *following) {
-  for (i64 band = 0; band < 16; band++) {
-    const u32 *own = starts + (band << 16);
-    i64 upper[PARTS];
-    for (i64 part = 0; part < PARTS; part++) upper[part] = own[part << (16 - PART_BITS)] - own[0];
+/* The members in their lists, of which `counts` says how long they are and `slots` where they are: their next bands in
+   slots or boxes, their rows from `starts` on or with the boxes. In each band they are spread by the upper bits of their
+   values first, so that what is written at a time stays in the cache: a fifth of the time. `entries` (count), `filled`
+   (65536). */
+void optout_list(const u64 *codes, const i64 *members, i64 count, const u32 *counts, u16 *slots, i64 lanes,
+                 const u32 *starts, u32 *rows, u16 *boxes, u32 *box_rows, u64 *entries, u32 *filled) {
+  for (i64 band = 0; band < BANDS; band++) {
+    i64 upper[PARTS], before = 0;
+    for (i64 value = 0; value < 1 << 16; value++) {
+      if (!(value & ((1 << (16 - PART_BITS)) - 1))) upper[value >> (16 - PART_BITS)] = before;
+      before += counts[band << 16 | value];
+      filled[value] = 0;
+    }
     for (i64 i = 0; i < count; i++) {
       const u16 *bands = (const u16 *)(codes + 4 * members[i]);
       u64 value = bands[band], next = bands[(band + 1) & 15];
       entries[upper[value >> (16 - PART_BITS)]++] = value << 48 | next << 32 | (u32)members[i];
     }
-    for (i64 value = 0; value < 1 << 16; value++) filled[value] = 0;
     for (i64 i = 0; i < count; i++) {
-      i64 value = (i64)(entries[i] >> 48), at = filled[value]++;
-      rows[own[value] + at] = (u32)entries[i];
-      following[(first_blocks[band << 16 | value] << bits) + at] = (u16)(entries[i] >> 32);
+      i64 value = (i64)(entries[i] >> 48), list = band << 16 | value, at = filled[value]++;
+      u16 *slot = slots + lanes * list;
+      if (slot[0] == RUN) {
+        i64 place = lanes * ((const u32 *)slot)[1] + at / (lanes - 1) * lanes + at % (lanes - 1) + 1;
+        box_rows[place] = (u32)entries[i];
+        boxes[place] = (u16)(entries[i] >> 32);
+      } else {
+        rows[starts[list] + at] = (u32)entries[i];
+        slot[at + 1] = (u16)(entries[i] >> 32);
+      }
     }
   }
 }

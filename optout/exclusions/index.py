@@ -21,10 +21,14 @@ No code within r is missed and none beyond r is returned. For r = 32 one more bi
 bits each), and r // 16 = 2 grants it: 137 * 16 lists up to r = 47, 697 * 16 up to 63. Beyond, and wherever the lists
 would cost more than reading everything (few codes, wide radius), all codes are compared.
 
-Added codes. The lists that were built or opened are never written. The first code that a list gets more copies it to
-the tail, a run of blocks with room to double, where further ones only fill a free place; `_heads` tells where each list
-is now. So a search does not know two kinds of codes, an addition writes to 16 short lists and waits for nothing, and
-what a list keeps of removed codes goes when it is copied.
+Slots. Memory is what a search waits for, so a list is one place in it: a slot of so many lanes that nearly every list
+fits, 64 bytes at a million codes. Lane 0 holds the length, lane n the next band of the list's n-th code. What passes
+finds its row in the compact `rows`. A list that does not fit has `_RUN` for its length, and its slot says where it is:
+in a run of boxes, which are like slots and have the rows beside them.
+
+Added codes. They fill free lanes of their slots; their rows are chained, list by list. A list that is full moves to a
+run with room to double. So a search does not know two kinds of codes, and an addition writes to 16 places and waits for
+nothing. What a list keeps of removed codes goes when it moves.
 
 Crowds. Thousands of near-duplicates share their bands, so a search near them would walk the same codes in band after
 band. They are taken out of the lists and kept apart with one centre c: when the lists are built, and again when
@@ -33,11 +37,11 @@ d(q, m) = |y| - |x| + 2 * |x and not y|, so d(q, m) <= r exactly if |x and not y
 kept in the order of |x|: those where the right side is negative (the triangle inequality) are never touched, and of the
 others half of the left side, where y has the fewest ones, rules out most.
 
-File format (`save`, `open`), little-endian, version 1: one header page of 4,096 bytes, then the sections in the order
+File format (`save`, `open`), little-endian, version 2: one header page of 4,096 bytes, then the sections in the order
 of `_SECTIONS`, each starting on a page of 4,096 bytes and padded with zeros.
 
     0     8   magic "OPTOUTHX"
-    8     4   format version, 1
+    8     4   format version, 2
     12    4   zero
     16    8   number of rows
     24    8   size of the file
@@ -51,10 +55,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import combinations
-from math import comb, prod
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -67,8 +71,8 @@ from optout.fingerprint.pdq import PDQ_RADIUS
 
 Kind = TypeVar("Kind", bound=np.generic)
 Words = NDArray[np.uint64]  # (n, 4): codes of 256 bits
-Hits = tuple[NDArray[np.int64], NDArray[np.int64]]  # numbers of queries and rows, pairwise
-Listed = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]  # of rows and numbers of lists
+Hits = tuple[NDArray[np.int64], NDArray[np.integer]]  # numbers of queries and rows, pairwise
+Listed = Callable[[NDArray[np.integer], int], NDArray[np.bool_]]  # of rows and the number of a list
 Measured = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # and their distances
 
 _FIRST_ROWS = 64
@@ -77,9 +81,16 @@ _VALUES = 1 << 16
 _NEXT = np.append(np.arange(1, _BANDS), 0)
 # One list looked up costs as much as comparing so many codes; below 3,264 codes lists do not pay for radius 31.
 _LOOKUP_COST = 12
-# Entries of lists, and codes in a scan, looked at together: half of a second-level cache.
-_TOGETHER = 1 << 17
-_BLOCK = 16  # a usual one
+# Bytes of slots, and codes in a scan, looked at together: half of a second-level cache.
+_TOGETHER = 1 << 20
+_SCANNED = 1 << 15
+_LANES = 32  # of a line of the cache
+_FEW = 2 * 16 * 17  # lists of two queries
+_RUN = 65535  # instead of a list's length in its slot
+# Lengths of lists spread like those of throws into boxes, and more where bands are alike. So many lanes hold 19 of 20
+# lists that a search of PDQ hashes meets, at a million codes 31 where the mean is 15.
+_SLOT_MEAN, _SLOT_SPREAD = 1.25, 4.2
+_MOST_LANES = 256
 # A list this much longer than the average is a crowd's; shorter ones cost no more than a few usual searches.
 _CROWDED = 32
 _CROWD = 1024
@@ -87,26 +98,30 @@ _CROWD_BANDS = 6
 _CROWD_SPREAD = 40
 _CROWDS = 256
 _CROWD_FEW = 4  # bits are struck out one by one; counting costs as much as so many
-_TAIL = 1 << 16  # blocks there are at least once something is added
-# A head is a list's first block and, in so many low bits, the number of its blocks.
-_HEAD = 24
+_TAIL = 1 << 10  # boxes and late rows that there are at least once something is added
 
 # Searches run in the compiled kernel where there is one, else here.
 _KERNEL = kernel.load()
 
+_BOTH = np.uint16(0x0101)
 _LINE = 64
 _PAGE = 4096
 _MAGIC = b"OPTOUTHX"
-_VERSION = 1
+_VERSION = 2
 _SECTIONS: dict[str, np.dtype[np.generic]] = {
     "words": np.dtype("<u8"),  # (rows, 4)
     "live": np.dtype("u1"),  # one bit per row, most significant first
-    "starts": np.dtype("<u4"),  # (16 * 65536 + 1): where the list of each band's value begins; empty without lists
-    "rows": np.dtype("<u4"),  # the lists, one after the other
-    "following": np.dtype("<u2"),  # of each listed row the next band; each list filled up to whole blocks
+    "slots": np.dtype("<u2"),  # (16 * 65536, lanes): the list of each band's value; empty without lists
+    "starts": np.dtype("<u4"),  # (16 * 65536 + 1): where the rows of each slot begin
+    "rows": np.dtype("<u4"),
+    "boxes": np.dtype("<u2"),  # (n, lanes): runs
+    "box_rows": np.dtype("<u4"),  # (n, lanes)
     "crowd_rows": np.dtype("<u4"),  # crowd by crowd, nearest to the centre first
     "crowd_sizes": np.dtype("<u4"),
 }
+
+
+_LISTED = list(_SECTIONS)[2:]
 
 
 class Matches(NamedTuple):
@@ -132,7 +147,7 @@ class HammingIndex:
     _count: int
     _base_count: int  # live rows when the base was made
     _view: kernel.View | None  # of the arrays as they are, for the kernel
-    _probes: dict[int, kernel.Probes]  # for each radius, as long as no code was added
+    _worth: dict[int, bool]  # for each radius whether lists are looked up, as long as no code was added
 
     def __init__(self) -> None:
         self._rebase(np.zeros((0, 4), dtype=np.uint64), np.zeros(0, dtype=bool), None)
@@ -155,48 +170,30 @@ class HammingIndex:
         `verify=False` reads only the header, for a file whose digest the caller has just checked.
         Raises IndexDamaged when the file is cut off, changed, or of a version that is not known here.
         """
-        return cls.from_arrays(_read(path, verify=verify))
-
-    def save(self, path: Path) -> None:
-        """Write everything to one file, which `open` maps. Row numbers stay; codes of removed rows are not in it."""
-        arrays = self.to_arrays()
-        _write(path, len(arrays["words"]), arrays)
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> HammingIndex:
-        """An index over what `to_arrays` gave, without a copy: the arrays may be mapped files, read-only, and must stay
-        as they are. Their content is trusted: check a digest before.
-
-        Raises IndexDamaged when their kinds or lengths do not fit together.
-        """
-        if any(arrays[name].dtype != kind for name, kind in _SECTIONS.items()):
-            raise IndexDamaged("sections of another kind")
-        words = arrays["words"].reshape(-1, 4)
-        live, starts, rows = arrays["live"], arrays["starts"], arrays["rows"]
-        if len(live) != -(-len(words) // 8) or len(starts) not in (0, _BANDS * _VALUES + 1):
+        arrays = _read(path, verify=verify)
+        words, live, rows = arrays["words"].reshape(-1, 4), arrays["live"], arrays["rows"]
+        lists, size = None, len(arrays["slots"])
+        fits = len(live) == -(-len(words) // 8) and size % (8 * _BANDS * _VALUES) == 0
+        if fits and size:
+            fits = len(arrays["starts"]) == _BANDS * _VALUES + 1 and len(rows) == arrays["starts"][-1]
+            fits = fits and len(arrays["boxes"]) == len(arrays["box_rows"])
+            fits = fits and len(arrays["crowd_rows"]) == int(arrays["crowd_sizes"].sum())
+        if not fits:
             raise IndexDamaged("sections of other lengths")
-        lists = None
-        if len(starts):
-            blocks = int(_first_blocks(starts, bits := _block_bits(len(rows)))[-1])
-            crowded = int(arrays["crowd_sizes"].sum())
-            if len(rows) != starts[-1] or len(arrays["following"]) != blocks << bits:
-                raise IndexDamaged("sections of other lengths")
-            if len(arrays["crowd_rows"]) != crowded:
-                raise IndexDamaged("sections of other lengths")
-            lists = _Lists(words, *(arrays[name] for name in list(_SECTIONS)[2:]))
+        if size:
+            lists = _Lists(words, *(arrays[name] for name in _LISTED))
         index = cls()
         index._rebase(words, np.unpackbits(live, count=len(words)).astype(bool), lists)
         return index
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything as plain little-endian arrays, by the names in `_SECTIONS`. Row numbers stay; codes of removed
-        rows are zeros."""
+    def save(self, path: Path) -> None:
+        """Write everything to one file, which `open` maps. Row numbers stay; codes of removed rows are not in it."""
         words, live, lists = self._folded()
         words[~live] = 0
         parts: dict[str, NDArray[Any]] = {"words": words, "live": np.packbits(live)}
-        for name in list(_SECTIONS)[2:]:
+        for name in _LISTED:
             parts[name] = np.zeros(0) if lists is None else getattr(lists, name)
-        return {name: parts[name].astype(kind, copy=False) for name, kind in _SECTIONS.items()}
+        _write(path, len(words), {name: parts[name].astype(kind, copy=False) for name, kind in _SECTIONS.items()})
 
     def __len__(self) -> int:
         return self._count
@@ -216,7 +213,7 @@ class HammingIndex:
         self._added = _with_room(self._added, self._end - len(self._base))
         # Lists may still name these rows for codes removed before. That does no harm: what is measured is these codes.
         self._added[rows - len(self._base)] = words
-        self._view, self._probes = None, {}
+        self._view, self._worth = None, {}
         self._live[rows] = True
         self._count += len(rows)
         if self._lists is not None:
@@ -246,20 +243,21 @@ class HammingIndex:
 
         Looks no further for a code once it has a witness. Removed rows are none.
         """
-        queries = _as_words(codes)
         if _KERNEL is not None:
-            return _KERNEL.any_match(self._viewed(), queries, radius, self._probed(radius))
-        witness = np.full(len(queries), -1, dtype=np.int64)
+            return _KERNEL.any_match(self._viewed(), _checked(codes), self._probed(radius))
+        queries = _as_words(codes)
+        witness = np.empty(len(queries), dtype=np.int64)
+        witness.fill(-1)
         for query, row, _ in self._hits(queries, radius, witness):
             witness[query] = row
         return witness
 
     def matches(self, codes: NDArray[np.uint8], radius: int = PDQ_RADIUS) -> Matches:
         """Every stored code at most `radius` bits away from each of the codes (n, 32)."""
-        queries = _as_words(codes)
         if _KERNEL is not None:
-            query, row, distance = _KERNEL.matches(self._viewed(), queries, radius, self._probed(radius)).T
+            query, row, distance = _KERNEL.matches(self._viewed(), _checked(codes), self._probed(radius)).T
         else:
+            queries = _as_words(codes)
             hits = [np.zeros((3, 0), dtype=np.int64), *map(np.array, self._hits(queries, radius, None))]
             query, row, distance = np.concatenate(hits, axis=1)
         # A code is met once in every list that it shares with the query.
@@ -285,26 +283,29 @@ class HammingIndex:
         return self._view
 
     def _probed(self, radius: int) -> kernel.Probes:
-        found = self._probes.get(radius)
+        return _flipping(radius, self._by_lists(radius))
+
+    def _by_lists(self, radius: int) -> bool:
+        found = self._worth.get(radius)
         if found is None:
-            worth = self._lists is not None and self._lists.pay(radius, self._count)
-            found = self._probes[radius] = _probes(radius if worth else -1)
+            found = self._worth[radius] = self._lists is not None and self._lists.pay(radius, self._count)
         return found
 
     def _hits(self, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Measured]:
         """What is within the radius, maybe more than once; of no more interest are queries that have a `witness`."""
-        lists = self._lists
-        columns = max(1, _TOGETHER // _BLOCK // _lookups(radius) * _BANDS)
+        lists = self._lists if self._by_lists(radius) else None
+        columns = _columns(radius)
         step = columns if len(queries) * _BANDS > columns else max(1, len(queries))
         for first in range(0, len(queries), step):
             part = queries[first : first + step]
             known = None if witness is None else witness[first : first + step]
-            if lists is None or not lists.pay(radius, self._count):
+            if lists is None:
                 for offset, words in ((0, self._base), (len(self._base), self._added[: self._end - len(self._base)])):
                     candidates = ((query, row + offset) for query, row in _scan(words, part, radius, known))
                     yield from self._measured(first, part, radius, candidates)
                 continue
-            yield from self._measured(first, part, radius, lists.crowded(part, radius, known))
+            if lists.crowded:
+                yield from self._measured(first, part, radius, lists.in_crowds(part, radius, known))
             # Few queries: all bands at once. Many: band by band, since the lists of one band stay in the cache.
             bands = max(1, min(_BANDS, columns // len(part)))
             who = None
@@ -317,14 +318,14 @@ class HammingIndex:
     def _measured(self, first: int, part: Words, radius: int, candidates: Iterator[Hits]) -> Iterator[Measured]:
         """Those of the candidates that are near and were not removed."""
         for query, row in candidates:
-            distance = _distance(part.take(query, axis=0), self._codes(row))
-            near = np.flatnonzero(distance <= radius)
+            distance = _distance(part if len(part) == 1 else part.take(query, axis=0), self._codes(row))
+            near = (distance <= radius).nonzero()[0]
             if len(near):
                 near = near[self._live[row[near]]]
                 if len(near):
-                    yield first + query[near], row[near], distance[near]
+                    yield first + query[near], row[near].astype(np.int64), distance[near]
 
-    def _codes(self, rows: NDArray[np.int64]) -> Words:
+    def _codes(self, rows: NDArray[np.integer]) -> Words:
         if self._end == len(self._base):
             return self._base.take(rows, axis=0)
         words = self._base.take(rows, axis=0, mode="clip") if len(self._base) else np.empty((len(rows), 4), np.uint64)
@@ -333,11 +334,10 @@ class HammingIndex:
             words[late] = self._added.take(rows[late] - len(self._base), axis=0)
         return words
 
-    def _listed(self, rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of the rows belong in these lists: not the removed ones, nor those given out again for another code."""
-        bands = self._codes(rows).view(np.uint16)
-        values = bands[np.arange(len(rows)), numbers >> 16]
-        return np.asarray(self._live[rows] & (values == (numbers & (_VALUES - 1))))
+    def _listed(self, rows: NDArray[np.integer], number: int) -> NDArray[np.bool_]:
+        """Which of the rows belong in this list: not the removed ones, nor those given out again for another code."""
+        values = self._codes(rows).view(np.uint16)[:, number >> 16]
+        return np.asarray(self._live[rows] & (values == (number & (_VALUES - 1))))
 
     def _folded(self) -> tuple[Words, NDArray[np.bool_], _Lists | None]:
         """Codes, live rows and lists as of now, with everything in the base."""
@@ -350,7 +350,7 @@ class HammingIndex:
     def _rebase(self, words: Words, live: NDArray[np.bool_], lists: _Lists | None) -> None:
         """Start anew on this base, with nothing added to it."""
         self._base, self._lists = words, lists
-        self._view, self._probes = None, {}
+        self._view, self._worth = None, {}
         self._added = np.zeros((_FIRST_ROWS, 4), dtype=np.uint64)
         self._live = live
         self._end = len(words)
@@ -364,22 +364,23 @@ class _Lists:
     def __init__(
         self,
         words: Words,
+        slots: NDArray[np.uint16],
         starts: NDArray[np.uint32],
         rows: NDArray[np.uint32],
-        following: NDArray[np.uint16],
+        boxes: NDArray[np.uint16],
+        box_rows: NDArray[np.uint32],
         crowd_rows: NDArray[np.uint32],
         crowd_sizes: NDArray[np.uint32],
     ) -> None:
-        self.starts, self.rows, self.following = starts, rows, following
+        self.slots, self.starts, self.rows = slots.reshape(_BANDS * _VALUES, -1), starts, rows
+        self.lanes = self.slots.shape[1]
+        self.boxes, self.box_rows = boxes.reshape(-1, self.lanes), box_rows.reshape(-1, self.lanes)
         self.crowd_rows, self.crowd_sizes = crowd_rows, crowd_sizes
-        self._bits = _block_bits(len(rows))
-        self._blocks = following.reshape(-1, 1 << self._bits)
-        self._first_blocks = _first_blocks(starts, self._bits)
-        self._heads = self._first_blocks[:-1] << _HEAD | np.diff(self._first_blocks)
-        self._base_blocks = self._end = len(self._blocks)
-        # Of the tail, which is made with the first addition: the rows, and of all lists how long they are.
-        self._tail_rows = np.zeros(0, dtype=np.uint32)
-        self._sizes = np.zeros(0, dtype=np.int64)
+        self._box_end = len(self.boxes)
+        # Of what is added: the last of each list, its row, and the one before it, all counted from 1.
+        self._last = np.zeros(0, np.uint32)
+        self._late_rows, self._late_before = np.zeros(0, np.uint32), np.zeros(0, np.uint32)
+        self._late_end = 0
         self._set_crowds(
             [
                 _Crowd(words[members[0]], words[members], members)
@@ -399,7 +400,8 @@ class _Lists:
         if len(members) <= _LISTS_PAY:
             return None
         listed = _listed(words, members)
-        crowds = _crowds(words, members, *listed[:2])
+        slots, _, _, boxes, box_rows = listed
+        crowds = _crowds(words, members, slots, boxes, box_rows)
         if crowds:
             apart = np.zeros(len(words), dtype=bool)
             apart[np.concatenate(crowds)] = True
@@ -409,21 +411,23 @@ class _Lists:
 
     def pay(self, radius: int, count: int) -> bool:
         """Whether looking up is faster than comparing all `count` codes."""
-        lookups = _lookups(radius) * max(1.0, count / _VALUES / (1 << self._bits))
+        lookups = _lookups(radius) * max(1.0, count / _VALUES / 32)
         return lookups * _LOOKUP_COST < count
 
     def viewed(self) -> dict[str, NDArray[Any] | int]:
         """What the kernel reads of the lists."""
+        mean = len(self.rows) // (_BANDS * _VALUES) + 1
         return {
-            "heads": self._heads,
-            "following": self._blocks,
-            "first_blocks": self._first_blocks,
+            "slots": self.slots,
+            "lanes": self.lanes,
+            "ahead": 1 + min(mean, self.lanes - 1) // 32,
             "starts": self.starts,
             "rows": self.rows,
-            "listings": len(self.rows),
-            "tail_rows": self._tail_rows,
-            "base_blocks": self._base_blocks,
-            "bits": self._bits,
+            "last": self._last,
+            "late_rows": self._late_rows,
+            "late_before": self._late_before,
+            "boxes": self.boxes,
+            "box_rows": self.box_rows,
         }
 
     def crowds_viewed(self) -> list[dict[str, Any]]:
@@ -432,129 +436,153 @@ class _Lists:
 
     def candidates(self, probes: _Probes, witness: NDArray[np.int64] | None) -> Iterator[Hits]:
         """Queries and rows that may be within the radius, some of them repeatedly; crowds apart."""
-        first_block = self._heads.take(probes.lists)
-        blocks = first_block & ((1 << _HEAD) - 1)
-        which = np.repeat(probes.numbers, blocks)
-        # Blocks of one list lie side by side: what is read at place n is n plus how far its list's first is from there.
-        first_block >>= _HEAD
-        first_block -= blocks.cumsum()
-        first_block += blocks
-        at = first_block.take(which)
-        at += np.arange(len(which))
-        together = _TOGETHER >> self._bits
-        for first in range(0, len(at), together):
-            some, places = which[first : first + together], at[first : first + together]
-            if first and witness is not None:
+        lists, slots, width, parts = probes.lists, self.slots, self.lanes, 1
+        # Of few queries all lanes are looked at, which takes fewer calls; of many those that most lists fill, and the
+        # others afterwards.
+        if width > _LANES and len(lists) > _FEW:
+            width, parts = _LANES, width // _LANES
+            slots, lists = slots.reshape(-1, width), lists * parts
+        taken = slots.take(lists, axis=0)
+        counts = taken[:, 0]
+        longer = (counts >= width).nonzero()[0]
+        if self._late_end or len(longer):
+            counts = counts.copy()
+            headers = taken.view(np.uint32).take(longer, axis=0)
+        number, lane = probes.near(taken, None)
+        yield probes.query(number), self._slot_rows(probes.lists, number, lane, counts)
+        if not len(longer):
+            return
+        if parts > 1:
+            sizes = counts.take(longer)
+            which, part = _spread(longer, np.where(sizes == _RUN, 0, sizes // width))
+            part += 1
+            number, lane = probes.near(slots.take(lists.take(which) + part, axis=0), which)
+            lane += part.take(number) * width
+            number = which.take(number)
+            yield probes.query(number), self._slot_rows(probes.lists, number, lane, counts)
+            runs = (sizes == _RUN).nonzero()[0]
+            longer, headers = longer.take(runs), headers.take(runs, axis=0)
+        which, box = _spread(longer, headers[:, 2])
+        box += headers[:, 1].repeat(headers[:, 2])
+        together = max(1, _TOGETHER // 2 // self.lanes)
+        for begin in range(0, len(which), together):
+            some, places = which[begin : begin + together], box[begin : begin + together]
+            if begin and witness is not None:
                 wanted = np.flatnonzero(witness[probes.query(some)] < 0)
                 some, places = some[wanted], places[wanted]
-            query, row = self._passing(probes, some, places)
-            if len(query):
-                yield query, row
+            number, lane = probes.near(self.boxes.take(places, axis=0), some)
+            yield probes.query(some.take(number)), self.box_rows[places.take(number), lane]
 
-    def _passing(self, probes: _Probes, which: NDArray[np.int64], at: NDArray[np.int64]) -> Hits:
-        """What passes by its next band, in these blocks of these lists."""
-        next_bands = self._blocks.take(at, axis=0)
-        next_bands ^= probes.following.take(probes.column.take(which))[:, None]
-        differing = np.bitwise_count(next_bands)
-        passes = differing <= probes.allowed[-1]
-        begin = 0
-        for end, allowed in zip(which.searchsorted(probes.ends[:-1]), probes.allowed, strict=False):
-            np.less_equal(differing[begin:end], allowed, out=passes[begin:end])
-            begin = end
-        hit = np.flatnonzero(passes)
-        block = hit >> self._bits
-        number = which.take(block)
-        place = at.take(block)
-        place <<= self._bits
-        place += hit & ((1 << self._bits) - 1)
-        return probes.query(number), self._rows_at(probes.lists.take(number), place)
-
-    def _rows_at(self, numbers: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The rows in these lists at these places of `_blocks`."""
-        # What fills up the last block of a list names rows of other lists: candidates like any others.
-        at = places - (self._first_blocks.take(numbers) << self._bits)
-        at += self.starts.take(numbers)
-        rows = self.rows.take(at, mode="clip").astype(np.int64) if len(self.rows) else np.zeros_like(at)
-        if len(self._tail_rows):
-            tail = places - (self._base_blocks << self._bits)
-            late = np.flatnonzero(tail >= 0)
-            rows[late] = self._tail_rows.take(tail[late])
+    def _slot_rows(
+        self,
+        lists: NDArray[np.int64],
+        which: NDArray[np.int64],
+        lanes: NDArray[np.int64],
+        counts: NDArray[np.uint16],
+    ) -> NDArray[np.uint32]:
+        """The rows in these lanes of the slots of some of these lists, which hold so many. Lanes that nothing fills get
+        any row."""
+        own = lists.take(which)
+        places = self.starts.take(own) + lanes
+        places -= 1
+        rows = self.rows.take(places, mode="clip") if len(self.rows) else np.zeros(len(own), np.uint32)
+        if self._late_end:
+            count = counts.take(which)
+            late = ((places >= self.starts.take(own + 1)) & (lanes <= count) & (count < _RUN)).nonzero()[0]
+            place = self._last.take(own.take(late)) - np.uint32(1)
+            steps = count.take(late) - lanes.take(late)
+            while len(back := steps.nonzero()[0]):
+                place[back] = self._late_before.take(place.take(back)) - np.uint32(1)
+                steps[back] -= 1
+            rows[late] = self._late_rows.take(place)
         return rows
 
-    def add(self, words: Words, rows: NDArray[np.int64], listed: Listed) -> NDArray[np.int64]:
+    def add(self, words: Words, rows: NDArray[np.int64], listed: Listed) -> list[int]:
         """List more rows. Returns the lists that have just become a crowd's by their length, or twice that, and so on.
-        `listed` says which rows still belong in their lists, so that the others go when a list is copied."""
-        if not len(self._sizes):
-            self._sizes = np.asarray(np.diff(self.starts), dtype=np.int64)
-            self._make_room(0)
-        bands = words.view(np.uint16)
-        numbers = (bands.astype(np.int64) + np.arange(_BANDS) * _VALUES).reshape(-1)
-        order = np.argsort(numbers, kind="stable")
-        numbers = numbers[order]
-        once, begins, more = np.unique(numbers, return_index=True, return_counts=True)
-        tight = np.flatnonzero(self._blocks_for(self._sizes[once] + more) > self._room(once))
-        if len(tight):
-            self._copy(once[tight], more[tight], listed)
-        before, first = self._sizes[once], self._heads[once] >> _HEAD
-        places = np.repeat((first << self._bits) + before - begins, more) + np.arange(len(numbers))
-        self._blocks.reshape(-1)[places] = bands.take(_NEXT, axis=1).reshape(-1)[order]
-        self._tail_rows[places - (self._base_blocks << self._bits)] = np.repeat(rows, _BANDS)[order]
-        after = before + more
-        self._sizes[once] = after
-        self._heads[once] = first << _HEAD | self._blocks_for(after)
-        return np.asarray(once[(after >= _CROWD) & (np.frexp(after)[1] > np.frexp(before)[1])])
+        `listed` says which rows still belong in a list, so that the others go when it moves."""
+        if not len(self._last):
+            self._last = np.zeros(_BANDS * _VALUES, np.uint32)
+        end = self._late_end + _BANDS * len(rows)
+        if end > len(self._late_rows):
+            self._late_rows, self._late_before = (
+                np.concatenate([held, np.zeros(max(end, _TAIL), np.uint32)])
+                for held in (self._late_rows, self._late_before)
+            )
+        # One by one, as Python reads and writes single numbers through these faster than NumPy does.
+        slots = self.slots.reshape(-1).data
+        last, late_rows, late_before = self._last.data, self._late_rows.data, self._late_before.data
+        full, late = self.lanes - 1, self._late_end
+        crowded = []
+        for row, bands in zip(rows.tolist(), words.view(np.uint16).tolist(), strict=True):
+            for band, value in enumerate(bands):
+                number, following = band << 16 | value, bands[band + 1 - _BANDS]
+                at = self.lanes * number
+                count = slots[at]
+                if count < full:
+                    slots[at] = count + 1
+                    slots[at + count + 1] = following
+                    late_rows[late], late_before[late] = row, last[number]
+                    late += 1
+                    last[number] = late
+                    self._late_end = late
+                elif self._add_to_run(number, row, following, listed):
+                    crowded.append(number)
+        return crowded
 
-    def _copy(self, numbers: NDArray[np.int64], more: NDArray[np.int64], listed: Listed) -> None:
-        """Write these lists anew with only what belongs there, each where there is room for so many more."""
-        which, places = self._spread(self._heads[numbers] >> _HEAD, self._sizes[numbers])
-        rows, following = self._rows_at(numbers[which], places), self._blocks.reshape(-1).take(places)
-        kept = np.flatnonzero(listed(rows, numbers[which]))
+    def _add_to_run(self, number: int, row: int, following: int, listed: Listed) -> bool:
+        """List a row in a list that is in a run or moves to one. Returns whether it may be a crowd's by its length."""
+        header = self.slots[number].view(np.uint32)
+        if self.slots[number, 0] != _RUN or header[3] == header[2] * (self.lanes - 1):
+            self._move(number, listed)
+        size = int(header[3])
+        box, lane = self._places(int(header[1]), size)
+        self.boxes[box, [0, lane]] = lane, following
+        self.box_rows[box, lane] = row
+        header[3] = size + 1
+        return size + 1 >= _CROWD and size & (size + 1) == 0
+
+    def _places(self, first: int, entry: Any) -> Any:
+        """The box and the lane of an entry, or of several, of a run that begins with this box."""
+        return first + entry // (self.lanes - 1), entry % (self.lanes - 1) + 1
+
+    def _move(self, number: int, listed: Listed) -> None:
+        """Write a list as a run of only what belongs there, with room for one more."""
+        rows, following = self._entries(number)
+        kept = np.flatnonzero(listed(rows, number))
         # A row that was given out again for the same band's value is there twice.
-        kept = kept[np.unique(which[kept] << 32 | rows[kept], return_index=True)[1]]
-        which, rows, following = which[kept], rows[kept], following[kept]
-        sizes = np.bincount(which, minlength=len(numbers))
-        first, needed = self._heads[numbers] >> _HEAD, self._blocks_for(sizes + more)
-        moved = np.flatnonzero(needed > self._room(numbers))
-        runs = _run(needed[moved])
-        first[moved] = self._end + runs.cumsum() - runs
-        self._make_room(int(runs.sum()))
-        self._heads[numbers] = first << _HEAD | self._blocks_for(sizes)
-        self._sizes[numbers] = sizes
-        _, places = self._spread(first, sizes)
-        self._blocks.reshape(-1)[places] = following
-        self._tail_rows[places - (self._base_blocks << self._bits)] = rows
+        kept = kept[np.unique(rows[kept], return_index=True)[1]]
+        header = self.slots[number].view(np.uint32)
+        needed = 1 << (len(kept) // (self.lanes - 1)).bit_length()
+        if self.slots[number, 0] != _RUN or needed > header[2]:
+            if self._box_end + needed > len(self.boxes):
+                more = max(len(self.boxes), needed, _TAIL), self.lanes
+                self.boxes = np.concatenate([self.boxes, np.zeros(more, np.uint16)])
+                self.box_rows = np.concatenate([self.box_rows, np.zeros(more, np.uint32)])
+            self.slots[number, 0] = _RUN
+            header[1:3] = self._box_end, needed
+            self._box_end += needed
+        first, room = header[1:3].tolist()
+        self.boxes[first : first + room] = 0
+        places = self._places(first, np.arange(len(kept)))
+        self.boxes[places], self.box_rows[places] = following[kept], rows[kept]
+        counts = len(kept) - (self.lanes - 1) * np.arange(room)
+        self.boxes[first : first + room, 0] = counts.clip(0, self.lanes - 1)
+        header[3] = len(kept)
 
-    def _spread(
-        self, first: NDArray[np.int64], sizes: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of every entry of lists with these first blocks and sizes: the number of its list among these, its place."""
-        which = np.repeat(np.arange(len(sizes)), sizes)
-        return which, np.repeat((first << self._bits) - sizes.cumsum() + sizes, sizes) + np.arange(len(which))
+    def _entries(self, number: int) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
+        """The rows of a list, and their next bands."""
+        slot = self.slots[number]
+        if slot[0] == _RUN:
+            _, first, _, size = slot.view(np.uint32)[:4].tolist()
+            places = self._places(first, np.arange(size))
+            return self.box_rows[places], self.boxes[places]
+        lanes = np.arange(1, int(slot[0]) + 1)
+        return self._slot_rows(np.array([number]), np.zeros_like(lanes), lanes, slot[:1]), slot[lanes]
 
-    def _blocks_for(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.asarray((sizes + ((1 << self._bits) - 1)) >> self._bits)
-
-    def _room(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Blocks that each of these lists may fill: none in the base, a power of two in the tail."""
-        in_tail = self._heads[numbers] >> _HEAD >= self._base_blocks
-        return np.where(in_tail, _run(self._blocks_for(self._sizes[numbers])), np.int64(0))
-
-    def _make_room(self, blocks: int) -> None:
-        """So many blocks at the end. The system hands out memory when it is written to, so room ahead costs nothing."""
-        self._end += blocks
-        if self._end > len(self._blocks) or not len(self._tail_rows):
-            grown = _zeros((max(2 * self._end, _TAIL), 1 << self._bits), np.uint16)
-            grown[: len(self._blocks)] = self._blocks
-            rows = np.zeros((len(grown) - self._base_blocks) << self._bits, dtype=np.uint32)
-            rows[: len(self._tail_rows)] = self._tail_rows
-            self._blocks, self._tail_rows = grown, rows
-
-    def take_apart(self, number: int, codes: Callable[[NDArray[np.int64]], Words], listed: Listed) -> None:
+    def take_apart(self, number: int, codes: Callable[[NDArray[np.integer]], Words], listed: Listed) -> None:
         """Move what crowds together in a long list into a crowd."""
-        _, places = self._spread(self._heads[[number]] >> _HEAD, self._sizes[[number]])
-        numbers = np.full(len(places), number)
-        rows = self._rows_at(numbers, places)
-        rows = np.unique(rows[listed(rows, numbers)])
+        entries, _ = self._entries(number)
+        rows = np.unique(entries[listed(entries, number)]).astype(np.int64)
         words = codes(rows)
         # Is any of a few the middle of most of them?
         near = [_distance(words, words[at]) <= _CROWD_SPREAD for at in range(0, len(rows), max(1, len(rows) // 8))]
@@ -575,16 +603,19 @@ class _Lists:
         members = rows[near_rows]
         self._set_crowds([*crowds, _Crowd(centre, words[near_rows], members)])
         emptied = np.unique(words[near_rows].view(np.uint16) + np.arange(_BANDS) * _VALUES)
-        self._copy(
-            emptied,
-            np.zeros_like(emptied),
-            lambda rows, numbers: listed(rows, numbers) & np.isin(rows, members, invert=True),
-        )
+        # In short lists they cost nothing.
+        slots = self.slots[emptied]
+        sizes = np.where(slots[:, 0] == _RUN, slots.view(np.uint32)[:, 3], 0)
+        for long in emptied[sizes > _CROWD // 8].tolist():
+            self._move(long, lambda rows, number: listed(rows, number) & np.isin(rows, members, invert=True))
 
-    def crowded(self, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Hits]:
+    @property
+    def crowded(self) -> bool:
+        """Whether there are crowds."""
+        return bool(self._crowds)
+
+    def in_crowds(self, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Hits]:
         """Queries and rows of crowds within the radius."""
-        if not self._crowds:
-            return
         distances = np.bitwise_count(queries[:, None] ^ self._centres).sum(axis=2, dtype=np.int64)
         for query, crowd in zip(*np.nonzero(distances <= radius + self._spreads), strict=True):
             if witness is None or witness[query] < 0:
@@ -631,7 +662,7 @@ class _Crowd:
             if most <= _CROWD_FEW:
                 # Here hardly anyone is near, so many are looked at together. Half of the bits are laid over each other,
                 # which makes them no more, and `most` of them struck out.
-                last = min(end, first + _TOGETHER // 8)
+                last = min(end, first + _SCANNED // 2)
                 most = (int(self._distances[last - 1]) + radius - distance) >> 1
                 left = self._parts[telling[0], first:last] & others[telling[0]]
                 for part in telling[1:]:
@@ -648,7 +679,7 @@ class _Crowd:
                 if len(near):
                     yield self.rows[near]
             first = last
-            size = min(size * 16, _TOGETHER // 8)
+            size = min(size * 16, _SCANNED // 2)
 
 
 class _Probes:
@@ -660,113 +691,158 @@ class _Probes:
     def __init__(self, part: Words, who: NDArray[np.int64] | None, radius: int, bands: range) -> None:
         self._who = who
         values = part.view(np.uint16) if who is None else part[who].view(np.uint16)
-        flips, levels = _flips(radius // _BANDS, bands)
-        own = values[:, bands.start : bands.stop].astype(np.int64)
-        self.lists = (own ^ flips).reshape(-1)
-        self.following = values.take(_NEXT[bands.start : bands.stop], axis=1).reshape(-1)
-        self.numbers, self.column = _layout(own.size, len(flips))
-        self._bands = len(bands)
-        self.ends = levels * own.size  # of the probes with 0, 1, .. flipped bits
-        self.allowed = [2 * radius // _BANDS - flipped for flipped in range(len(levels))]
+        flips, self._allowed, following = _flips(radius, bands)
+        self.lists = (values[:, bands.start : bands.stop] ^ flips).reshape(-1)
+        self._following = values.take(following, axis=1).reshape(-1)
+        self._bands, self._columns = len(bands), len(self._following)
+
+    def near(
+        self, taken: NDArray[np.uint16], which: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What passes by its next band: which of the slots or boxes that were taken for all probes, or for some, and
+        in which lanes. Lanes that nothing fills are candidates like any others. Writes to what was taken."""
+        width = taken.shape[1]
+        if which is None:
+            following, allowed = self._following, self._allowed
+        else:
+            following = self._following.take(which % self._columns)[:, None]
+            allowed = self._allowed.take(which // self._columns, axis=0)
+        words = taken.view(np.uint64).reshape(len(allowed), -1)
+        words ^= following.repeat(width, axis=-1).view(np.uint64)
+        # Bytes are counted fastest. The upper byte of each product is the sum of both.
+        ones = np.bitwise_count(words.view(np.uint8)).view(np.uint16)
+        ones *= _BOTH
+        hits = (ones < allowed).reshape(-1).nonzero()[0]
+        return hits // width, hits % width
 
     def query(self, which: NDArray[np.int64]) -> NDArray[np.int64]:
         """The query, in its part, of each of these probes."""
-        query = self.column.take(which)
+        if self._columns == self._bands and self._who is None:
+            return np.zeros(len(which), np.int64)
+        query = which % self._columns
         query //= self._bands
         return query if self._who is None else self._who.take(query)
 
 
-@lru_cache(maxsize=32)
-def _layout(columns: int, masks: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The probes' numbers and columns."""
-    return np.arange(columns * masks), np.tile(np.arange(columns), masks)
+def _spread(which: NDArray[np.int64], times: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each so many times, and the how manieth each is."""
+    ends = times.cumsum(dtype=np.int64)
+    return which.repeat(times), np.arange(ends[-1] if len(ends) else 0) - (ends - times).repeat(times)
 
 
 @cache
-def _flips(most: int, bands: range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(masks, 1, bands): what turns a band's value into the number of a list to look up; and `_masks`' levels."""
-    masks, levels = _masks(most)
+def _flips(radius: int, bands: range) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.int64]]:
+    """(masks, 1, bands): what turns a band's value into the number of a list to look up; (masks, 1): what the next band
+    may then differ by, plus one, as the upper byte of two; (bands): which band is next."""
+    masks, allowed = _masks(radius)
     # Lists are numbered by band and value, which is a multiple of 65,536 and what is below it: no bit in common.
-    return masks.astype(np.int64)[:, None, None] ^ np.arange(bands.start, bands.stop) * _VALUES, levels
+    numbers = masks.astype(np.int64)[:, None, None] ^ np.arange(bands.start, bands.stop) * _VALUES
+    return numbers, (allowed[:, None].astype(np.uint16) + np.uint16(1)) << np.uint16(8), _NEXT[bands.start : bands.stop]
 
 
 @cache
-def _masks(flips: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
-    """All 16-bit values with at most so many ones, fewest first, and how many have 0, <= 1, .. ones."""
-    masks = [sum(1 << bit for bit in bits) for ones in range(flips + 1) for bits in combinations(range(_BANDS), ones)]
-    return np.array(masks, dtype=np.uint16), np.cumsum([comb(_BANDS, ones) for ones in range(flips + 1)])
+def _masks(radius: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    """What a band may differ by, fewest ones first, and by how many bits the next band may then."""
+    most = radius // _BANDS
+    masks = [sum(1 << bit for bit in bits) for ones in range(most + 1) for bits in combinations(range(_BANDS), ones)]
+    allowed = [2 * radius // _BANDS - mask.bit_count() for mask in masks]
+    return np.array(masks, dtype=np.uint16), np.array(allowed, dtype=np.uint8)
 
 
 @cache
-def _probes(radius: int) -> kernel.Probes:
-    """For the kernel: what it flips in a band, and what the next band may then differ by; nothing below radius 0."""
-    masks = _masks(radius // _BANDS)[0] if radius >= 0 else np.zeros(0, dtype=np.uint16)
-    return kernel.Probes(masks, (2 * radius // _BANDS - np.bitwise_count(masks).astype(np.int64)).astype(np.uint8))
+def _flipping(radius: int, worth: bool) -> kernel.Probes:
+    """The same for the kernel; nothing where looking up is not worth it."""
+    masks, allowed = _masks(radius) if worth else (np.zeros(0, np.uint16), np.zeros(0, np.uint8))
+    return kernel.Probes(masks, allowed, radius)
 
 
 def _lookups(radius: int) -> int:
     """How many lists a search of one code looks up; as good as endless where nobody would make their masks."""
-    return _BANDS * len(_masks(radius // _BANDS)[0]) if radius < 4 * _BANDS else 1 << 62
+    return _BANDS * len(_masks(radius)[0]) if radius < 4 * _BANDS else 1 << 62
+
+
+@cache
+def _columns(radius: int) -> int:
+    """Bands of queries that are looked up together, all bands of one or more queries or one band of many."""
+    return max(1, _TOGETHER // _LINE // _lookups(radius) * _BANDS)
 
 
 # Below so many codes, comparing all is faster than looking lists up for the usual radius.
 _LISTS_PAY = _lookups(PDQ_RADIUS) * _LOOKUP_COST
 
 
-def _block_bits(listings: int) -> int:
-    """Binary logarithm of a block's length: about the mean list, since every block costs like fifty entries."""
-    return min(6, max(2, (listings // _BANDS // _VALUES).bit_length()))
-
-
-def _first_blocks(starts: NDArray[np.uint32], bits: int) -> NDArray[np.int64]:
-    """The number of each list's first block, and of all blocks."""
-    blocks = np.zeros(len(starts), dtype=np.int64)
-    np.cumsum((np.diff(starts) + np.uint32((1 << bits) - 1)) >> np.uint32(bits), out=blocks[1:])
-    return blocks
+def _lanes_for(listed: int) -> int:
+    """Lanes of a slot when so many codes are listed: of a list's length and what nearly every list holds."""
+    mean = listed / _VALUES
+    lanes = 1 + _SLOT_MEAN * mean + _SLOT_SPREAD * mean**0.5
+    return next((few for few in (8, 16) if lanes <= few), min(_MOST_LANES, -(-int(lanes) // 32) * 32))
 
 
 def _listed(
     words: Words, members: NDArray[np.int64]
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint16]]:
-    """Starts of the lists of each band's value, the rows in them, and in blocks the next band of each."""
+) -> tuple[NDArray[np.uint16], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint16], NDArray[np.uint32]]:
+    """Slots, starts, rows, boxes and box_rows of the lists of these rows."""
     if len(members) >= 1 << 28:
         raise ValueError("places in the lists are counted in 32 bits")
-    starts = np.zeros(_BANDS * _VALUES + 1, dtype=np.uint32)
+    counts = np.zeros(_BANDS * _VALUES, dtype=np.uint32)
     if _KERNEL is not None:
-        _KERNEL.count(words, members, starts[1:])
+        _KERNEL.count(words, members, counts)
     else:
         bands = np.ascontiguousarray(words[members].view(np.uint16).T)
         for band in range(_BANDS):
-            starts[1 + band * _VALUES : 1 + (band + 1) * _VALUES] = np.bincount(bands[band], minlength=_VALUES)
-    np.cumsum(starts, out=starts)
-    bits = _block_bits(len(members) * _BANDS)
-    blocks = _first_blocks(starts, bits)
-    rows = np.empty((_BANDS, len(members)), dtype=np.uint32)
-    following = _zeros((int(blocks[-1]) << bits,), np.uint16)
+            counts[band * _VALUES : (band + 1) * _VALUES] = np.bincount(bands[band], minlength=_VALUES)
+    lanes = _lanes_for(len(members))
+    each = lanes - 1
+    slots = _zeros((_BANDS * _VALUES, lanes), np.uint16)
+    long = np.flatnonzero(counts > each)
+    sizes = counts[long].astype(np.int64)
+    runs = -(-sizes // each)
+    firsts = runs.cumsum() - runs
+    short = counts.copy()
+    short[long] = 0
+    starts = np.zeros(_BANDS * _VALUES + 1, dtype=np.uint32)
+    np.cumsum(short, out=starts[1:])
+    slots[:, 0] = short
+    slots[long, 0] = _RUN
+    slots.view(np.uint32)[long, 1:4] = np.stack([firsts, runs, sizes], axis=1)
+    boxes, box_rows = (np.zeros((int(runs.sum()), lanes), kind) for kind in (np.uint16, np.uint32))
+    left = sizes.repeat(runs) - each * (np.arange(len(boxes)) - firsts.repeat(runs))
+    boxes[:, 0] = left.clip(max=each)
+    rows = np.empty(int(starts[-1]), dtype=np.uint32)
     if _KERNEL is not None:
-        _KERNEL.list(words, members, starts, blocks, bits, rows, following)
-        return starts, rows.reshape(-1), following
-    ahead = (blocks << bits) - starts
+        _KERNEL.list(words, members, counts, slots, starts, rows, boxes, box_rows)
+        return slots, starts, rows, boxes, box_rows
     for band in range(_BANDS):
         order = np.argsort(bands[band], kind="stable")
-        rows[band] = members[order]
-        places = np.arange(band * len(members), (band + 1) * len(members))
-        places += ahead[bands[band][order].astype(np.int64) + band * _VALUES]
-        following[places] = bands[_NEXT[band]][order]
-    return starts, rows.reshape(-1), following
+        value, following, own = bands[band][order], bands[_NEXT[band]][order], members[order]
+        number = value.astype(np.int64) + band * _VALUES
+        ends = counts[band * _VALUES : (band + 1) * _VALUES].cumsum(dtype=np.int64)
+        entry = np.arange(len(members)) - np.append(0, ends)[value]
+        held = counts[number] <= each
+        slots[number[held], entry[held] + 1] = following[held]
+        rows[(starts[number] + entry)[held]] = own[held]
+        number, entry = number[~held], entry[~held]
+        box = slots.view(np.uint32)[number, 1] + entry // each
+        boxes[box, entry % each + 1], box_rows[box, entry % each + 1] = following[~held], own[~held]
+    return slots, starts, rows, boxes, box_rows
 
 
 def _crowds(
-    words: Words, members: NDArray[np.int64], starts: NDArray[np.uint32], rows: NDArray[np.uint32]
+    words: Words,
+    members: NDArray[np.int64],
+    slots: NDArray[np.uint16],
+    boxes: NDArray[np.uint16],
+    box_rows: NDArray[np.uint32],
 ) -> list[NDArray[np.int64]]:
     """Rows that crowd together in most of their lists, crowd by crowd, nearest to the crowd's centre first."""
-    sizes = np.diff(starts.astype(np.int64))
-    long = np.flatnonzero(sizes >= max(_CROWD, _CROWDED * len(members) // _VALUES))
+    headers = slots.view(np.uint32)[slots[:, 0] == _RUN]
+    long = headers[headers[:, 3] >= max(_CROWD, _CROWDED * len(members) // _VALUES)]
     if not len(long):
         return []
     times = np.zeros(len(words), dtype=np.uint8)
-    for number in long:
-        times[rows[starts[number] : starts[number + 1]]] += 1
+    for _, first, room, _ in long[:, :4].tolist():
+        run = slice(first, first + room)
+        times[box_rows[run, 1:][np.arange(1, boxes.shape[1]) <= boxes[run, :1]]] += 1
     # Of a crowd that is twelve bits wide every member is in some long list, but only most of them in six or more.
     left = np.flatnonzero(times)
     crowds: list[NDArray[np.int64]] = []
@@ -790,11 +866,6 @@ def _typical(words: Words) -> Words:
     return np.packbits(np.unpackbits(words.view(np.uint8), axis=1).mean(axis=0) > 0.5).view(np.uint64)
 
 
-def _run(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The next power of two; 0 for 0."""
-    return np.asarray((blocks > 0).astype(np.int64) << np.frexp(blocks - 1)[1])
-
-
 def _zeros(shape: tuple[int, ...], kind: type[Kind]) -> NDArray[Kind]:
     """Zeros of which no block or code crosses a line of the cache without need."""
     size = prod(shape) * np.dtype(kind).itemsize
@@ -814,9 +885,9 @@ def _with_room(array: NDArray[Any], length: int) -> NDArray[Any]:
 
 def _scan(words: Words, queries: Words, radius: int, witness: NDArray[np.int64] | None) -> Iterator[Hits]:
     """Queries and rows within the radius by comparing everything, first half before second."""
-    for first in range(0, len(words), _TOGETHER // 4):
-        block = words[first : first + _TOGETHER // 4]
-        some = max(1, _TOGETHER // 4 // len(block))
+    for first in range(0, len(words), _SCANNED):
+        block = words[first : first + _SCANNED]
+        some = max(1, _SCANNED // len(block))
         for start in range(0, len(queries), some):
             part = queries[start : start + some]
             half = np.bitwise_count(block[:, 0] ^ part[:, 0, None])
@@ -835,13 +906,18 @@ def _scan(words: Words, queries: Words, radius: int, witness: NDArray[np.int64] 
 
 def _distance(one: Words, other: Words) -> NDArray[np.int64]:
     """Number of differing bits, row by row."""
-    return np.asarray(np.bitwise_count(one ^ other).sum(axis=1, dtype=np.int64))
+    found: NDArray[np.int64] = np.add.reduce(np.bitwise_count(one ^ other), axis=1, dtype=np.int64)
+    return found
+
+
+def _checked(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if codes.ndim != 2 or codes.shape[1] != 32 or codes.dtype != np.uint8:
+        raise ValueError("codes are an array (n, 32) of bytes")
+    return codes
 
 
 def _as_words(codes: NDArray[np.uint8]) -> Words:
-    if codes.ndim != 2 or codes.shape[1] != 32 or codes.dtype != np.uint8:
-        raise ValueError("codes are an array (n, 32) of bytes")
-    return np.ascontiguousarray(codes).view(np.uint64)
+    return np.ascontiguousarray(_checked(codes)).view(np.uint64)
 
 
 def _write(path: Path, rows: int, sections: dict[str, NDArray[Any]]) -> None:
@@ -862,9 +938,10 @@ def _write(path: Path, rows: int, sections: dict[str, NDArray[Any]]) -> None:
 def _read(path: Path, *, verify: bool) -> dict[str, NDArray[Any]]:
     if path.stat().st_size < _PAGE:
         raise IndexDamaged("cut off")
-    file: NDArray[np.uint8] = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+    # What is added is written to pages of our own.
+    file: NDArray[np.uint8] = np.asarray(np.memmap(path, dtype=np.uint8, mode="c"))
     header = file[:_PAGE].tobytes()
-    magic, version, _, _, size = struct.unpack_from("<8sIIQQ", header)
+    magic, version, _, rows, size = struct.unpack_from("<8sIIQQ", header)
     if magic != _MAGIC:
         raise IndexDamaged("not an index")
     if version != _VERSION:
@@ -879,4 +956,6 @@ def _read(path: Path, *, verify: bool) -> dict[str, NDArray[Any]]:
         if verify and hashlib.sha256(file[offset : offset + length + -length % _PAGE].data).digest() != digest:
             raise IndexDamaged(f"{name} changed")
         sections[name] = file[offset : offset + length].view(kind)
+    if len(sections["words"]) != 4 * rows:
+        raise IndexDamaged("sections of other lengths")
     return sections

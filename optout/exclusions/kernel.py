@@ -37,13 +37,22 @@ class _Index(ctypes.Structure):
         ("added", ctypes.c_void_p),
         ("base_rows", ctypes.c_int64),
         ("end", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("live", "heads", "following", "first_blocks", "starts", "rows")),
-        ("listings", ctypes.c_int64),
-        ("tail_rows", ctypes.c_void_p),
-        ("base_blocks", ctypes.c_int64),
-        ("bits", ctypes.c_int64),
-        ("crowds", ctypes.c_void_p),
+        ("live", ctypes.c_void_p),
+        ("slots", ctypes.c_void_p),
+        ("lanes", ctypes.c_int64),
+        ("ahead", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("starts", "rows", "last", "late_rows", "late_before")),
+        *((name, ctypes.c_void_p) for name in ("boxes", "box_rows", "crowds")),
         ("crowd_count", ctypes.c_int64),
+    )
+
+
+class _Probes(ctypes.Structure):
+    _fields_ = (
+        ("masks", ctypes.c_void_p),
+        ("allowed", ctypes.c_void_p),
+        ("mask_count", ctypes.c_int64),
+        ("radius", ctypes.c_int64),
     )
 
 
@@ -59,12 +68,13 @@ class View:
 
 
 class Probes:
-    """Which lists a search looks up: `masks` are what a band may differ by, `allowed` what the next band may then.
-    Without any, all codes are compared."""
+    """What a search looks up: `masks` are what a band may differ by, `allowed` what the next band may then. Without
+    any, all codes are compared."""
 
-    def __init__(self, masks: NDArray[np.uint16], allowed: NDArray[np.uint8]) -> None:
+    def __init__(self, masks: NDArray[np.uint16], allowed: NDArray[np.uint8], radius: int) -> None:
         self._held = masks, allowed
-        self.addresses = masks.ctypes.data, allowed.ctypes.data, len(masks)
+        self._probes = _Probes(masks.ctypes.data, allowed.ctypes.data, len(masks), radius)
+        self.address = ctypes.addressof(self._probes)
 
 
 class _Corners(ctypes.Structure):
@@ -84,44 +94,25 @@ class Kernel:
         self._count, self._list, self._sort = library.optout_count, library.optout_list, library.optout_sort
         for made in (self._count, self._list, self._sort):
             made.restype = None
-        self._search = library.optout_search
+        wide = not plain and library.optout_is_wide()
+        self._search = library.optout_search_wide if wide else library.optout_search
         self._search.restype = ctypes.c_int64
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         # Bytes are handed over without NumPy's object for addresses, which takes longer than a short search.
-        self._search.argtypes = [
-            *(
-                pointer,
-                ctypes.c_char_p,
-                number,
-                number,
-                pointer,
-                pointer,
-                number,
-                pointer,
-                pointer,
-                number,
-                ctypes.c_int,
-            )
-        ]
-        self._plain = plain
+        self._search.argtypes = [pointer, pointer, ctypes.c_char_p, number, pointer, pointer, number]
 
-    def any_match(self, view: View, queries: Words, radius: int, probes: Probes) -> NDArray[np.int64]:
-        """For each query a row within the radius, or -1."""
-        witness = _numbers(len(queries))()
-        self._search(
-            view.address, queries.tobytes(), len(queries), radius, *probes.addresses, witness, None, 0, self._plain
-        )
-        return np.asarray(np.frombuffer(memoryview(witness), dtype=np.int64))
+    def any_match(self, view: View, codes: NDArray[np.uint8], probes: Probes) -> NDArray[np.int64]:
+        """For each code a row within the radius, or -1."""
+        witness: Any = _numbers(len(codes))()
+        self._search(view.address, probes.address, codes.tobytes(), len(codes), witness, None, 0)
+        return np.asarray(np.frombuffer(witness, np.int64))
 
-    def matches(self, view: View, queries: Words, radius: int, probes: Probes) -> NDArray[np.int64]:
+    def matches(self, view: View, codes: NDArray[np.uint8], probes: Probes) -> NDArray[np.int64]:
         """(n, 3): query, row and distance of all that is within the radius, maybe more than once."""
-        witness, asked, room = _numbers(len(queries))(), queries.tobytes(), _ROOM
+        witness, asked, room = _numbers(len(codes))(), codes.tobytes(), _ROOM
         while True:
             hits = np.empty((room, 3), dtype=np.int64)
-            found: int = self._search(
-                *(view.address, asked, len(queries), radius, *probes.addresses),
-                *(witness, hits.ctypes.data, room, self._plain),
-            )
+            found: int = self._search(view.address, probes.address, asked, len(codes), witness, hits.ctypes.data, room)
             if found <= room:
                 return hits[:found]
             room = found
@@ -134,20 +125,21 @@ class Kernel:
         self,
         words: Words,
         members: NDArray[np.int64],
+        counts: NDArray[np.uint32],
+        slots: NDArray[np.uint16],
         starts: NDArray[np.uint32],
-        first_blocks: NDArray[np.int64],
-        bits: int,
         rows: NDArray[np.uint32],
-        following: NDArray[np.uint16],
+        boxes: NDArray[np.uint16],
+        box_rows: NDArray[np.uint32],
     ) -> None:
-        """Write the lists of these rows: from `starts` on the rows, from `first_blocks` on their next bands."""
+        """Write the next bands of these rows into slots and boxes, and the rows from `starts` on and beside boxes."""
         entries, filled = np.empty(len(members), np.uint64), np.empty(1 << 16, np.uint32)
         self._list(
             *_pointers(words, members),
             ctypes.c_int64(len(members)),
-            *_pointers(starts, first_blocks),
-            ctypes.c_int64(bits),
-            *_pointers(entries, filled, rows, following),
+            *_pointers(counts, slots),
+            ctypes.c_int64(slots.shape[1]),
+            *_pointers(starts, rows, boxes, box_rows, entries, filled),
         )
 
     def sort(
