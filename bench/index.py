@@ -244,8 +244,11 @@ def extras(size: int, engine: str) -> None:  # noqa: PLR0915  one story, told on
     around = np.repeat(centre, 1000, axis=0)
     inside = codes.flipped(around, rng.integers(0, 13, 1000), rng)
     outside = codes.flipped(around, np.full(1000, 46), rng)
-    nearer = codes.flipped(around, np.full(1000, 40), rng)
-    mixed = [np.where((np.arange(1000) % 50 == 0)[:, None], other, usual) for other in (inside, outside, nearer)]
+    # At 37 bits most of the crowd may be within the radius and none of it is, as far as a search can tell beforehand.
+    nearer, nearest = (codes.flipped(around, np.full(1000, bits), rng) for bits in (40, 37))
+    mixed = [
+        np.where((np.arange(1000) % 50 == 0)[:, None], other, usual) for other in (inside, outside, nearer, nearest)
+    ]
 
     plain, with_crowd, on_top = HammingIndex.build(listed), HammingIndex.build(crowded), HammingIndex.build(listed)
     added = codes.pdq_like(100_000, seed=4)
@@ -268,9 +271,11 @@ def extras(size: int, engine: str) -> None:  # noqa: PLR0915  one story, told on
         "1 of 50 queries inside the crowd": (with_crowd, mixed[0]),
         "1 of 50 queries 46 bits from its centre": (with_crowd, mixed[1]),
         "1 of 50 queries 40 bits from its centre": (with_crowd, mixed[2]),
+        "1 of 50 queries 37 bits from its centre": (with_crowd, mixed[3]),
         "every query inside the crowd": (with_crowd, inside),
         "every query 46 bits from its centre": (with_crowd, outside),
         "every query 40 bits from its centre": (with_crowd, nearer),
+        "every query 37 bits from its centre": (with_crowd, nearest),
         "2,000 added": (few, usual),
         "100,000 added": (on_top, usual),
     }

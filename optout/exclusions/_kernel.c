@@ -13,6 +13,7 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 typedef int64_t i64;
+typedef u32 eight __attribute__((vector_size(32)));
 typedef u16 sixteen __attribute__((vector_size(32)));
 typedef u64 quarters __attribute__((vector_size(32)));
 
@@ -46,7 +47,7 @@ typedef struct {
   i64 mask_count, radius;
 } Probes;
 
-enum { BANDS = 16, PROBES = 272, PASSED = 96, MEMBERS = 256, FEW = 4, LINE = 32, RUN = 65535, RING = 8 };
+enum { BANDS = 16, PROBES = 272, PASSED = 96, MEMBERS = 32, FEW = 4, LINE = 32, RUN = 65535, RING = 8 };
 
 typedef struct {
   const u64 *queries; /* (count, 4) */
@@ -294,35 +295,35 @@ FAST void look_around(const Index *index, Search *search, i64 query, const Crowd
   i64 away = distance(words, crowd->centre), radius = search->radius;
   i64 place = crowd->begins[away > radius ? away - radius : 0];
   i64 end = crowd->begins[(away + radius < 256 ? away + radius : 256) + 1];
-  u32 others[8], left[MEMBERS];
-  int order[8];
-  for (int i = 0; i < 8; i++) {
-    u32 bits = (u32)((words[i / 2] ^ crowd->centre[i / 2]) >> 32 * (i & 1));
-    int at = i;
-    others[i] = ~bits;
-    for (; at && __builtin_popcount(bits) < __builtin_popcount(~others[order[at - 1]]); at--) order[at] = order[at - 1];
-    order[at] = i;
-  }
+  u32 others[8];
+  for (int n = 0; n < 8; n++) others[n] = ~(u32)((words[n / 2] ^ crowd->centre[n / 2]) >> 32 * (n & 1));
   while (place < end && !over(search, query)) {
     i64 some = end - place < MEMBERS ? end - place : MEMBERS;
     i64 most = (crowd->distances[place + some - 1] + radius - away) >> 1;
-    int counted = most > FEW;
-    if (!counted) {
-      for (int n = 0; n < 4; n++) {
-        const u32 *part = crowd->parts + order[n] * crowd->members + place;
-        u32 other = others[order[n]];
-        for (i64 i = 0; i < some; i++) left[i] = (n ? left[i] : 0) | (part[i] & other);
+    if (most <= FEW && some == MEMBERS) {
+      /* Here hardly anyone is near. Bits are laid over each other, which makes them no more, and `most` struck out. */
+      eight near = {0};
+      for (int i = 0; i < MEMBERS / 8; i++) {
+        eight held = {0};
+        for (int n = 0; n < 8; n++) {
+          eight part;
+          __builtin_memcpy(&part, crowd->parts + n * crowd->members + place + 8 * i, sizeof part);
+          held |= part & others[n];
+        }
+        for (i64 n = 0; n < most; n++) held &= held - 1;
+        near |= (eight)(held == 0);
       }
-      for (; most; most--)
-        for (i64 i = 0; i < some; i++) left[i] &= left[i] - 1;
+      quarters any = (quarters)near;
+      if (__builtin_expect(!(any[0] | any[1] | any[2] | any[3]), 1)) {
+        place += some;
+        continue;
+      }
     }
-    for (i64 i = 0; i < some && !over(search, query); i++) {
-      if (!counted && left[i]) continue;
+    for (i64 i = place; i < place + some && !over(search, query); i++) {
       /* All bits are counted here, in order, before a code is read somewhere in memory. */
       i64 more = 0;
-      for (int n = 0; n < 8; n++) more += __builtin_popcount(crowd->parts[n * crowd->members + place + i] & others[n]);
-      if (2 * more <= crowd->distances[place + i] + radius - away)
-        measure(index, search, query, crowd->rows[place + i]);
+      for (int n = 0; n < 8; n++) more += __builtin_popcount(crowd->parts[n * crowd->members + i] & others[n]);
+      if (2 * more <= crowd->distances[i] + radius - away) measure(index, search, query, crowd->rows[i]);
     }
     place += some;
   }
