@@ -103,6 +103,7 @@ _TAIL = 1 << 10  # boxes and late rows that there are at least once something is
 # Searches run in the compiled kernel where there is one, else here.
 _KERNEL = kernel.load()
 
+_NO_CROWDS: list[dict[str, Any]] = []
 _BOTH = np.uint16(0x0101)
 _LINE = 64
 _PAGE = 4096
@@ -146,7 +147,8 @@ class HammingIndex:
     _free: list[int]  # removed rows above the base, given out again first
     _count: int
     _base_count: int  # live rows when the base was made
-    _view: kernel.View | None  # of the arrays as they are, for the kernel
+    _view: kernel.View  # of the arrays, for the kernel
+    _view_is_current: bool
     _worth: dict[int, bool]  # for each radius whether lists are looked up, as long as no code was added
 
     def __init__(self) -> None:
@@ -213,7 +215,7 @@ class HammingIndex:
         self._added = _with_room(self._added, self._end - len(self._base))
         # Lists may still name these rows for codes removed before. That does no harm: what is measured is these codes.
         self._added[rows - len(self._base)] = words
-        self._view, self._worth = None, {}
+        self._view_is_current, self._worth = False, {}
         self._live[rows] = True
         self._count += len(rows)
         if self._lists is not None:
@@ -270,9 +272,9 @@ class HammingIndex:
         return list(zip(found.row.tolist(), found.distance.tolist(), strict=True))
 
     def _viewed(self) -> kernel.View:
-        if self._view is None:
-            self._view = kernel.View(
-                self._lists.crowds_viewed() if self._lists else [],
+        if not self._view_is_current:
+            self._view.update(
+                self._lists.crowds_viewed if self._lists else _NO_CROWDS,
                 base=self._base,
                 added=self._added,
                 base_rows=len(self._base),
@@ -280,6 +282,7 @@ class HammingIndex:
                 live=self._live,
                 **(self._lists.viewed() if self._lists else {}),
             )
+            self._view_is_current = True
         return self._view
 
     def _probed(self, radius: int) -> kernel.Probes:
@@ -350,7 +353,7 @@ class HammingIndex:
     def _rebase(self, words: Words, live: NDArray[np.bool_], lists: _Lists | None) -> None:
         """Start anew on this base, with nothing added to it."""
         self._base, self._lists = words, lists
-        self._view, self._worth = None, {}
+        self._view, self._view_is_current, self._worth = kernel.View(), False, {}
         self._added = np.zeros((_FIRST_ROWS, 4), dtype=np.uint64)
         self._live = live
         self._end = len(words)
@@ -391,6 +394,8 @@ class _Lists:
 
     def _set_crowds(self, crowds: list[_Crowd]) -> None:
         self._crowds = crowds
+        # What the kernel reads of them.
+        self.crowds_viewed = [crowd.viewed() for crowd in crowds]
         self._centres = np.array([crowd.centre for crowd in crowds], dtype=np.uint64).reshape(-1, 4)
         self._spreads = np.array([crowd.spread for crowd in crowds], dtype=np.int64)
 
@@ -429,10 +434,6 @@ class _Lists:
             "boxes": self.boxes,
             "box_rows": self.box_rows,
         }
-
-    def crowds_viewed(self) -> list[dict[str, Any]]:
-        """What the kernel reads of the crowds."""
-        return [crowd.viewed() for crowd in self._crowds]
 
     def candidates(self, probes: _Probes, witness: NDArray[np.int64] | None) -> Iterator[Hits]:
         """Queries and rows that may be within the radius, some of them repeatedly; crowds apart."""

@@ -7,7 +7,7 @@ A compiler that is there when the package is installed makes them; without one e
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,23 @@ class _Probes(ctypes.Structure):
 class View:
     """What a search reads: the arrays by the names in `_kernel.c`. They must stay where they are while it is used."""
 
-    def __init__(self, crowds: Sequence[dict[str, Any]], **values: NDArray[Any] | int) -> None:
-        # The addresses below are of these arrays, which must live as long.
-        self._held = [*crowds, values]
-        self._crowds = (_Crowd * len(crowds))(*(_Crowd(**_addresses(crowd)) for crowd in crowds))
-        self._index = _Index(crowds=ctypes.addressof(self._crowds), crowd_count=len(crowds), **_addresses(values))
+    def __init__(self) -> None:
+        self._index = _Index()
+        # The addresses are of these, which must live as long.
+        self._held: dict[str, Any] = {}
         self.address = ctypes.addressof(self._index)
+
+    def update(self, crowds: Sequence[Mapping[str, NDArray[Any] | int]], **values: NDArray[Any] | int) -> None:
+        """What is to be read from now on. `crowds` is another object when they have changed, and so is every array that
+        lies elsewhere: asking for addresses takes longer than an addition."""
+        for name, value in values.items():
+            if self._held.get(name) is not value:
+                setattr(self._index, name, value.ctypes.data if isinstance(value, np.ndarray) else value)
+                self._held[name] = value
+        if self._held.get("crowds") is not crowds:
+            made = (_Crowd * len(crowds))(*(_Crowd(**_addresses(crowd)) for crowd in crowds))
+            self._index.crowds, self._index.crowd_count = ctypes.addressof(made), len(crowds)
+            self._held |= {"crowds": crowds, "made": made}
 
 
 class Probes:
@@ -196,5 +207,5 @@ def _pointers(*arrays: NDArray[Any]) -> Iterator[ctypes.c_void_p]:
         yield ctypes.c_void_p(array.ctypes.data)
 
 
-def _addresses(values: dict[str, Any]) -> dict[str, int]:
+def _addresses(values: Mapping[str, Any]) -> dict[str, int]:
     return {name: value.ctypes.data if isinstance(value, np.ndarray) else value for name, value in values.items()}
