@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
@@ -10,9 +10,16 @@ from tempfile import mkdtemp
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from numpy.typing import NDArray
 
 from infra import build
@@ -22,6 +29,7 @@ from optout.exclusions import kernel
 from optout.exclusions.index import HammingIndex
 
 Codes = NDArray[np.uint8]
+Masks = tuple[NDArray[np.uint16], NDArray[np.uint8]]
 codes = st.binary(min_size=32, max_size=32)
 ENGINES = ("numpy", "compiled", "plain")
 
@@ -99,6 +107,10 @@ def patterns(seed: int) -> NDArray[np.int64]:
                 row = row.copy()
                 row[(band - 1) % 16] += 1
                 rows.append(row)
+    # One way only to be found, at 31, and two ways, at 46: often enough that every bit of a band is one of them.
+    for band in range(16):
+        rows += [np.where(np.arange(16) == band, 1, 2)] * 12
+        rows += [np.where(np.isin(np.arange(16), (band, other)), 2, 3) for other in range(band)] * 2
     for total in (*range(29, 35), *range(44, 50)):
         rows += [rng.multinomial(total, rng.dirichlet(np.full(16, 10.0 ** rng.uniform(-1, 2)))) for _ in range(40)]
     return np.minimum(np.array(rows), 16)
@@ -176,6 +188,34 @@ LayersAreAList.TestCase.settings = settings(max_examples=25, stateful_step_count
 TestLayersAreAList = LayersAreAList.TestCase
 
 
+def forget(name: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """What makes a method of the lists or of the index do nothing."""
+    kind, method = name.split(".")
+    return lambda patch: patch.setattr(getattr(module, kind), method, lambda *arguments: None)
+
+
+def add_to_the_first_band_only(patch: pytest.MonkeyPatch) -> None:
+    listed = module._Lists.add
+
+    def add(self: module._Lists, words: NDArray[np.uint64], rows: NDArray[np.int64], keep: module.Listed) -> list[int]:
+        return listed(self, np.repeat(words.view(np.uint16)[:, :1], 16, axis=1).view(np.uint64), rows, keep)
+
+    patch.setattr(module._Lists, "add", add)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [forget("_Lists._move"), add_to_the_first_band_only, forget("HammingIndex._rebase")],
+    ids=["a full list stays", "bands are forgotten", "codes never get lists"],
+)
+def test_a_mistake_in_a_layer_is_found(mistake: Callable[[pytest.MonkeyPatch], None]) -> None:
+    found = settings(max_examples=200, stateful_step_count=40, deadline=None, phases=[Phase.generate], database=None)
+    with pytest.MonkeyPatch.context() as patch:
+        mistake(patch)
+        with pytest.raises(Exception):  # noqa: B017, PT011  whatever it breaks first
+            run_state_machine_as_test(LayersAreAList, settings=found)
+
+
 @given(codes, st.sets(st.integers(0, 255)), st.integers(0, 256))
 def test_a_code_is_found_exactly_up_to_the_radius(code: bytes, changed: set[int], radius: int) -> None:
     index = HammingIndex()
@@ -211,6 +251,36 @@ def test_no_pattern_of_bits_at_the_edge_of_the_proof_escapes(radius: int, layer:
     assert {(n, int(row)) for n, row in enumerate(witness) if row >= 0} == {(n, row) for n, row, _ in expected}
     one_by_one = [index.any_match(query[None], radius)[0] for query in queries[:60]]
     assert one_by_one == witness[:60].tolist()
+
+
+def next_band_one_bit_tighter(masks: NDArray[np.uint16], allowed: NDArray[np.uint8]) -> Masks:
+    return masks, allowed - np.uint8(1)
+
+
+def one_bit_never_flipped(masks: NDArray[np.uint16], allowed: NDArray[np.uint8]) -> Masks:
+    return masks[masks < 1 << 15], allowed[masks < 1 << 15]
+
+
+@pytest.mark.parametrize("radius", [31, 46])
+@pytest.mark.parametrize("mistake", [next_band_one_bit_tighter, one_bit_never_flipped])
+def test_a_search_that_looks_at_less_than_the_proof_asks_for_is_found_out(
+    mistake: Callable[..., Masks],
+    radius: int,
+    engine: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored, pattern = uniform(30_000, seed=1), patterns(seed=2)
+    index = HammingIndex.build(stored)
+    sources = np.random.default_rng(3).integers(0, 28_000, len(pattern))
+    queries = at_pattern(stored[sources], pattern, seed=4)
+    planted = pattern.sum(axis=1) <= radius
+    masks = module._masks
+    assert ((index.any_match(queries, radius) >= 0) == planted).all()
+    # What is made of the masks once, is made anew.
+    for name in ("_flips", "_flipping"):
+        monkeypatch.setattr(module, name, getattr(module, name).__wrapped__)
+    monkeypatch.setattr(module, "_masks", lambda radius: mistake(*masks(radius)))
+    assert ((index.any_match(queries, radius) >= 0) != planted).any()
 
 
 def test_a_processor_without_avx2_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
