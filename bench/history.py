@@ -1,13 +1,18 @@
 """Thousands of histories of the exclusion list, checked; and some on an embedded AWS.
 
-    python -m bench.history [--storms 2000] [--embedded 20]
+    python -m bench.history [--storms 2000] [--handlers 40] [--embedded 20]
 
 In each history three people decide and answer, two crawlers ask, two compactions run and an operator begins new epochs
 at the same time, while calls fail, answers get lost, functions are killed, changes become visible late and days pass
 (`tests/storm.py`); then it is calm, and everything must be answered. `tests/history.py` says what no history may show.
 Storms in memory move S3's clock; on the embedded AWS it cannot be moved, so there nothing is old enough to leave the
-log. Letters come from the table's stream, the list does not: a late or repeated event cannot change it, and none is
-played.
+log.
+
+Then the same through the service's own doors (`tests/service_storm.py`): reviewers decide, suspend, resume and answer
+at the console's routes, requesters verify and withdraw by the links of their letters, crawlers ask, and an operator
+begins new epochs, from the log as it is and from an older copy of it. Nothing is noted but what was answered. Over moto
+(`tests/in_process.py`) functions are killed within any call of AWS, clocks are set, and every event of the stream and
+every message of the queues comes late and again.
 """
 
 from __future__ import annotations
@@ -17,19 +22,21 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from bench.coldlist import SERVER, client, wait_for
 from local.place import REPOSITORY, Place, free_port
 from optout.exclusions.log import ExclusionLog
 from optout.exclusions.snapshot import Snapshots
+from tests import in_process
 from tests.doubles import Bucket
-from tests.history import violations
+from tests.history import History, violations
 from tests.storm import NAMES, Shimmering, Storm, Turns, Weather, instance
 
 
@@ -88,6 +95,11 @@ def embedded(seed: int, port: int) -> Storm:
     return played(Embedded(dynamodb, weather), Embedded(s3, weather), weather, name, name)
 
 
+def through_handlers(seed: int) -> in_process.Played:
+    """One storm through the functions' own handlers, over moto."""
+    return in_process.play(seed)
+
+
 def played(table: Any, bucket: Any, weather: Weather, name: str, where: str) -> Storm:
     """A storm that has passed."""
     snapshots = Snapshots(where, bucket)
@@ -96,7 +108,22 @@ def played(table: Any, bucket: Any, weather: Weather, name: str, where: str) -> 
     return found
 
 
-def run(what: str, count: int, play: Callable[[int], Storm]) -> int:
+class Passed(Protocol):
+    """What a storm leaves, of whichever kind it was."""
+
+    weather: Any
+
+    @property
+    def history(self) -> History: ...
+
+    @property
+    def did(self) -> Counter[str]: ...
+
+    @property
+    def unanswered(self) -> int: ...
+
+
+def run(what: str, count: int, play: Callable[[int], Passed]) -> int:
     """Plays so many storms, prints what happened in them and every violation; how many there were."""
     met: Counter[str] = Counter()
     wrong = 0
@@ -122,9 +149,13 @@ def main() -> int:
     """0 when no history shows what none may."""
     parser = argparse.ArgumentParser(description="Histories of the exclusion list under faults.")
     parser.add_argument("--storms", type=int, default=2000)
+    parser.add_argument("--handlers", type=int, default=40)
     parser.add_argument("--embedded", type=int, default=20)
     options = parser.parse_args()
+    # A dying function has counted nothing, and Powertools says so on its way out.
+    warnings.filterwarnings("ignore", "No application metrics to publish")
     wrong = run("in memory", options.storms, in_memory)
+    wrong += run("through the handlers", options.handlers, through_handlers)
     with tempfile.TemporaryDirectory(prefix="image-optout-history-") as folder:
         place = Place(Path(folder), free_port())
         with subprocess.Popen([sys.executable, "-c", SERVER, folder, str(place.port)], cwd=REPOSITORY) as server:  # noqa: S603

@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import accumulate, pairwise, product
+from itertools import accumulate, pairwise
 
 from optout.exclusions.entry import State
 from optout.exclusions.log import Version
@@ -53,6 +53,8 @@ class Rule(StrEnum):
 DOUBTFUL = "doubtful"
 _COPY = "copy of "
 Seen = State | str | None
+# No version is higher.
+LAST = Version(10**9, 0)
 
 
 def copy_of(name: str) -> str:
@@ -68,7 +70,7 @@ def is_copy(name: str) -> bool:
 @dataclass
 class Write:
     """One change of the list. Without `completed` nobody knows whether it took effect, without `version` nobody knows
-    where."""
+    where. An `idle` one is acknowledged too where there was nothing to change, such as no exclusion to withdraw."""
 
     client: str
     step: Step
@@ -76,6 +78,7 @@ class Write:
     invoked: int
     completed: int | None = None
     version: Version | None = None
+    idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,9 @@ def _not_fresh(history: History) -> Iterator[Violation]:
                 ordered = sorted(about, key=lambda write: write.invoked)
                 if all(one.completed < next_.invoked for one, next_ in pairwise(ordered)):  # type: ignore[operator]
                     state = _replayed(asked, ordered)
-                    if seen != state:
+                    # The address of a case that is decided already can be verified too, and then holds nothing back.
+                    decided = [write for write in ordered if not (write.idle and write.step is Step.FILE)]
+                    if seen not in {state, _replayed(asked, decided)}:
                         yield Violation(Rule.FRESH, f"{look.client} at {look.invoked} saw {asked} {seen}, not {state}")
 
 
@@ -233,33 +238,118 @@ def _lost_or_resurrected(history: History) -> Iterator[Violation]:
     for look in history.looks:
         for asked in look.seen:
             looks[asked.removeprefix(_COPY)].append((asked, look))
+    restored = [begun for begun in history.begun if begun.copied is not None]
     for name, about in looks.items():
-        known = [write for write in writes[name] if write.version is not None]
+        known = {write.version: write.step for write in writes[name] if write.version is not None}
         unknown = [write for write in writes[name] if write.version is None]
         # Nobody need have seen the last writes of an epoch before the next one took them over.
         beyond = [Version(epoch, end + more) for epoch, end in ends.items() for more in range(1, len(unknown) + 1)]
-        marks = {write.version for write in known} | {look.version for _, look in about}
         every = sorted([*free, *beyond])
-        places = [
-            [*_distinct(bounds.of(write, every), marks, len(unknown)), *([None] if write.completed is None else [])]
-            for write in unknown
-        ]
-        best: list[Violation] | None = None
-        for chosen in product(*places):
-            used = [place for place in chosen if place is not None]
-            if len(set(used)) < len(used):
-                continue
-            placed = [
-                replace(write, version=place) for write, place in zip(unknown, chosen, strict=True) if place is not None
-            ]
-            found = list(_against([*known, *placed], about, history.begun))
-            if best is None or len(found) < len(best):
-                best = found
-            if not best:
-                break
-        if best is None:
-            yield Violation(Rule.LOST, f"{name}: there is no version at which {unknown} can have taken effect")
-        yield from best or ()
+        places = [bounds.of(write, every) for write in unknown]
+        yield from _Search(name, known, unknown, places, restored).violations(about)
+
+
+@dataclass(frozen=True)
+class _Possible:
+    """One way in which it can have been: what is listed, what may be listed instead since each restore, and the writes
+    that have not taken effect yet."""
+
+    held: Held
+    instead: tuple[frozenset[Held], ...]
+    left: frozenset[int]
+
+
+class _Search:
+    """Looks for an order of one exclusion's writes by which everybody saw what they should, along the versions."""
+
+    def __init__(
+        self,
+        name: str,
+        known: dict[Version, Step],
+        unknown: Sequence[Write],
+        places: Sequence[Sequence[Version]],
+        restored: Sequence[Begun],
+    ) -> None:
+        self._name, self._known, self._unknown, self._places, self._restored = name, known, unknown, places, restored
+
+    def violations(self, looks: Sequence[tuple[str, Look]]) -> Iterator[Violation]:
+        """What is wrong in the best of all orders."""
+        seen: dict[Version, list[tuple[str, Look]]] = defaultdict(list)
+        for asked, look in looks:
+            seen[look.version].append((asked, look))
+        turns = {turn for begun in self._restored for turn in (begun.copied, begun.version, begun.whole) if turn}
+        marks = sorted({*self._known, *seen, *turns})
+        # Between two marks nobody looked or wrote, so it does not matter where.
+        between = [Counter(bisect_left(marks, place) for place in places) for places in self._places]
+        room = Counter(bisect_left(marks, place) for place in {place for places in self._places for place in places})
+        none: tuple[frozenset[Held], ...] = (frozenset(),) * len(self._restored)
+        ways = {_Possible(frozenset(), none, frozenset(range(len(self._unknown))))}
+        for at, mark in enumerate(marks):
+            ways = self._filled(ways, mark, [index for index, each in enumerate(between) if each[at]], room[at])
+            if mark in self._known:
+                ways = {self._stepped(way, self._known[mark], mark) for way in ways}
+            ways = {self._turned(way, mark) for way in ways}
+            for asked, look in seen[mark]:
+                fits = {way for way in ways if self._fits(way, asked, look)}
+                if not fits:
+                    yield self._wrong(next(iter(ways)), asked, look)
+                ways = fits or ways
+        last = Version(10**9, 0)
+        ways = self._filled(
+            ways, last, [index for index, each in enumerate(between) if each[len(marks)]], room[len(marks)]
+        )
+        must = {index for index, write in enumerate(self._unknown) if write.completed is not None and not write.idle}
+        if all(must & way.left for way in ways):
+            lost = [self._unknown[index] for index in must & next(iter(ways)).left]
+            yield Violation(Rule.LOST, f"{self._name}: there is no version at which {lost} can have taken effect")
+
+    def _filled(self, ways: set[_Possible], mark: Version, some: Sequence[int], room: int) -> set[_Possible]:
+        """With some of the writes that may have taken effect before this mark, in any order."""
+        found, fresh = set(ways), ways
+        for _ in range(min(room, len(some))):
+            fresh = {
+                replace(self._stepped(way, self._unknown[index].step, mark), left=way.left - {index})
+                for way in fresh
+                for index in some
+                if index in way.left
+            } - found
+            found |= fresh
+        return found
+
+    def _stepped(self, way: _Possible, step: Step, version: Version) -> _Possible:
+        held = after(way.held, step)
+        instead = tuple(
+            others
+            if not others
+            # A copy lacks any number of the last writes; those since the restore are on top of what it has.
+            else (others | {held} if version <= begun.version else frozenset(after(other, step) for other in others))
+            for begun, others in zip(self._restored, way.instead, strict=True)
+        )
+        return replace(way, held=held, instead=instead)
+
+    def _turned(self, way: _Possible, mark: Version) -> _Possible:
+        instead = list(way.instead)
+        for place, begun in enumerate(self._restored):
+            if mark == begun.copied:
+                instead[place] = frozenset({way.held})
+            if mark == begun.whole:
+                instead[place] = frozenset()
+        return replace(way, instead=tuple(instead))
+
+    def _fits(self, way: _Possible, asked: str, look: Look) -> bool:
+        states = [way.held]
+        for begun, others in zip(self._restored, way.instead, strict=True):
+            if _may_lack(begun, look.version):
+                states += others
+        return any(look.seen[asked] == _answer(asked, held) for held in states)
+
+    def _wrong(self, way: _Possible, asked: str, look: Look) -> Violation:
+        state, seen = _answer(asked, way.held), look.seen[asked]
+        what = f"{look.client} at {look.invoked}, version {look.version}, saw {asked} {seen}, not {state}"
+        if is_copy(asked):
+            return Violation(Rule.ANSWERED, what)
+        strength: dict[Seen, int] = {None: 0, State.PENDING: 1, State.SUSPENDED: 1, State.ACCEPTED: 2}
+        return Violation(Rule.LOST if strength[seen] < strength[state] else Rule.RESURRECTED, what)
 
 
 class _Bounds:
@@ -292,56 +382,20 @@ class _Bounds:
         return list(places)
 
 
-def _distinct(places: Sequence[Version], marks: Iterable[Version | None], count: int) -> list[Version]:
-    """Of places between which nobody looked or wrote, so many."""
-    stops = sorted(mark for mark in marks if mark is not None)
-    taken: Counter[int] = Counter()
-    left: list[Version] = []
-    for place in places:
-        interval = bisect_left(stops, place)
-        taken[interval] += 1
-        if taken[interval] <= count:
-            left.append(place)
-    return left
-
-
-def _against(writes: Sequence[Write], looks: Iterable[tuple[str, Look]], begun: Sequence[Begun]) -> Iterator[Violation]:
-    ordered = sorted(writes, key=lambda write: write.version or Version(0, 0))
-    for asked, look in looks:
-        so_far = [write for write in ordered if write.version is not None and write.version <= look.version]
-        state = _replayed(asked, so_far)
-        seen = look.seen[asked]
-        if seen == state or any(seen == other for other in _without_lost(asked, so_far, look.version, begun)):
-            continue
-        what = f"{look.client} at {look.invoked}, version {look.version}, saw {asked} {seen}, not {state}"
-        strength = {None: 0, State.PENDING: 1, State.SUSPENDED: 1, State.ACCEPTED: 2}
-        if is_copy(asked):
-            yield Violation(Rule.ANSWERED, what)
-        else:
-            yield Violation(Rule.LOST if strength[seen] < strength[state] else Rule.RESURRECTED, what)  # type: ignore[index]
-
-
 def _may_lack(begun: Begun, version: Version) -> bool:
     """Whether the list may lack something at a version, because it was restored and not all has been put back."""
     return begun.copied is not None and begun.version <= version and (begun.whole is None or version < begun.whole)
 
 
-def _without_lost(asked: str, writes: Sequence[Write], version: Version, begun: Sequence[Begun]) -> Iterator[Seen]:
-    """What else may be shown at a version where the list lacks what a restored copy did not hold."""
-    for one in begun:
-        if _may_lack(one, version):
-            kept = [write for write in writes if write.version <= one.copied]  # type: ignore[operator]
-            since = [write for write in writes if write.version.epoch >= one.version.epoch]  # type: ignore[union-attr]
-            between = writes[len(kept) : len(writes) - len(since)]
-            for cut in range(len(between) + 1):
-                yield _replayed(asked, [*kept, *between[:cut], *since])
+def _answer(asked: str, held: Held) -> Seen:
+    return shown_of_copy(held) if is_copy(asked) else shown(held)
 
 
 def _replayed(asked: str, writes: Iterable[Write]) -> Seen:
     held: Held = frozenset()
     for write in writes:
         held = after(held, write.step)
-    return shown_of_copy(held) if is_copy(asked) else shown(held)
+    return _answer(asked, held)
 
 
 def _ends(history: History) -> dict[int, int]:

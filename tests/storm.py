@@ -133,11 +133,14 @@ class Weather(Faults):
     loses: int = 25  # it took effect, and nobody is told
     kills: int = 25
     calm: bool = False
+    spared: set[int] = field(default_factory=set)  # threads that nothing happens to
     met: Counter[str] = field(default_factory=Counter)
 
     def happens(self, what: str, per_thousand: int) -> bool:
         """Whether this goes wrong now."""
-        if self.calm or not self.turns.taken or self.turns.chance.randrange(1000) >= per_thousand:
+        if self.calm or threading.get_ident() in self.spared or not self.turns.taken:
+            return False
+        if self.turns.chance.randrange(1000) >= per_thousand:
             return False
         self.met[what] += 1
         return True
@@ -368,9 +371,10 @@ def change(step: Step, name: str) -> Change:
     raise ValueError(step)
 
 
-def face(asked: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The vector of a face or of its doubtful copy; those of two faces have nothing in common."""
-    place = FACES.index(asked.removeprefix(copy_of("")))
+def face(asked: str, storm: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The vector of a face or of its doubtful copy; those of two faces have nothing in common, and neither have those
+    of so many storms."""
+    place = (FACES.index(asked.removeprefix(copy_of(""))) + storm * len(FACES)) % 64
     vector = np.zeros(128, "<f4")
     vector[place] = DOUBTFUL_COSINE if is_copy(asked) else 1
     vector[64 + place] = np.sqrt(1 - vector[place] ** 2)

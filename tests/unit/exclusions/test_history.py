@@ -12,8 +12,8 @@ import pytest
 
 from optout import recovery
 from optout.exclusions import compaction
-from optout.exclusions.fold import after
-from optout.exclusions.log import Answer, Change, Current, CurrentList, ExclusionLog, LogItem, Version
+from optout.exclusions.fold import after, concerns
+from optout.exclusions.log import Answer, Change, Current, CurrentList, ExclusionLog, LogItem, Remove, Version
 from optout.exclusions.matcher import ExclusionList
 from optout.exclusions.snapshot import Snapshots
 from tests.doubles import Bucket
@@ -29,12 +29,13 @@ def storm(
     make: Callable[[ExclusionLog], CurrentList] = instance,
     kind_of_log: type[ExclusionLog] = ExclusionLog,
     hides: int = 100,
+    kind_of_table: type[Shimmering] = Shimmering,
     compactions: int = 5,
     names: Sequence[str] = NAMES,
 ) -> Storm:
     """A storm in memory, and the calm after it."""
     weather = Weather(Turns(Random(seed)))  # noqa: S311  the same storm each time
-    table, bucket = Shimmering(weather, hides), Bucket(weather)
+    table, bucket = kind_of_table(weather, hides), Bucket(weather)
     snapshots = Snapshots("snapshots", bucket)
     found = Storm(kind_of_log("Exclusions", table, lambda: snapshots), snapshots, table, bucket, weather)
 
@@ -179,3 +180,33 @@ def test_a_new_epoch_that_leaves_the_last_decisions_behind_is_found_out(monkeypa
     changes = recovery._changes
     monkeypatch.setattr(recovery, "_changes", hasty)
     assert found_out(Rule.LOST, storm)
+
+
+class Lying(Shimmering):
+    """Takes one change in eight and does not write it."""
+
+    def transact_write_items(self, **arguments: Any) -> None:
+        if not self._weather.happens("lied", 125):
+            super().transact_write_items(**arguments)
+
+
+def test_a_decision_that_is_acknowledged_and_not_in_the_log_is_found_out() -> None:
+    assert found_out(Rule.ONCE, lambda seed: storm(seed, kind_of_table=Lying))
+
+
+class Repeating(Shimmering):
+    """A change comes with an event, and the event sometimes late once more, to somebody who then takes the exclusion
+    off the list."""
+
+    def transact_write_items(self, **arguments: Any) -> None:
+        super().transact_write_items(**arguments)
+        if self._weather.happens("repeated", 125):
+            log = ExclusionLog("Exclusions", self)
+            removes = [
+                Remove(concerns(change)) for item in log.tail(Version(log.head().epoch, 0)) for change in item.changes
+            ]
+            super().transact_write_items(TransactItems=log.writes(removes[-1:], log.head(), datetime.now(UTC)))
+
+
+def test_a_repeated_event_that_changes_the_list_is_found_out() -> None:
+    assert found_out(Rule.LOST, lambda seed: storm(seed, kind_of_table=Repeating))
