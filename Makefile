@@ -32,7 +32,10 @@ build: .venv/run.stamp .venv-sam/stamp ## make what is deployed, for Lambda's ma
 deploy: .venv/run.stamp .venv-sam/stamp ## build, show what would change in the AWS account, and change it after a yes
 	@$(BIN)/python -m infra.deploy
 
-test: lint types unit integration browser ## everything below, as .ci/run does
+# Style and types are the work of one processor each; what follows has both.
+test: ## everything below, as .ci/run does
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint types
+	@$(MAKE) --no-print-directory unit integration browser
 
 lint: .venv/test.stamp .venv-sam/stamp .venv-checkov/stamp ## style of the sources, rules for the template
 	$(BIN)/ruff check .
@@ -45,8 +48,9 @@ types: .venv/test.stamp ## mypy, strict
 	$(BIN)/mypy
 	for handler in functions/*/handler.py; do $(BIN)/mypy "$$handler"; done
 
+# xdist would begin with the files of many tests. Those of few are the long ones, and one processor would wait for them.
 unit: .venv/test.stamp .venv-sam/stamp ## the library, the template, the build and the local tools; sockets closed
-	$(BIN)/pytest tests/unit tests/infra --numprocesses 2 --dist loadfile
+	$(BIN)/pytest tests/unit tests/infra --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 integration: .venv/test.stamp ## the real template and handlers on the embedded AWS
 	$(BIN)/pytest tests/integration --numprocesses 2 --dist loadfile
