@@ -59,6 +59,8 @@ class _Answer(NamedTuple):
     status: int
     code: str
     sentence: str
+    # What stands above it on a page, where the status alone would say too little.
+    heading: str = ""
 
 
 # error class -> what it means outside. A class without a row has its nearest parent's. Marked to be translated is what
@@ -117,7 +119,9 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
         409, "enough_tested", N_("You have tested many pictures. Begin a new test from the page of your request.")
     ),
     errors.TooManyMessages: _Answer(
-        409, "too_many_messages", "You have added as much text to this request as it takes. Answer our letter instead."
+        409,
+        "too_many_messages",
+        N_("You have added as much text to this request as it can hold. Answer our letter instead, or write to us."),
     ),
     errors.NoExtension: _Answer(409, "no_extension", "The date of this case cannot be put off."),
     errors.AppealClosed: _Answer(409, "appeal_closed", "This decision can no longer be appealed against here."),
@@ -142,7 +146,8 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
         "too_many_requests",
         N_(
             "Very many requests have come from your network in a short time, perhaps from other people who share your "
-            "connection. Nothing that you sent before is lost. Please try again in a few minutes, or write to us."
+            "connection, or for your email address. Nothing that you sent before is lost. Please try again in a few "
+            "minutes or tomorrow, or write to us."
         ),
     ),
     errors.FromElsewhere: _Answer(
@@ -159,6 +164,7 @@ _ANSWERS: dict[type[errors.OptOutError], _Answer] = {
             "We are working on this site, so nothing can be sent or changed just now. What you sent before is safe, "
             "and the link in our letters still shows you your request."
         ),
+        N_("Our forms are closed just now"),
     ),
     errors.NotFresh: _Answer(503, "not_fresh", "The exclusion list is not up to date here. Please ask again."),
     errors.IndexDamaged: _Answer(503, "index_damaged", "The exclusion list is not at hand here. Please ask again."),
@@ -316,7 +322,7 @@ def resolver(*, translated: bool = False) -> APIGatewayRestResolver:
         accepts = app.current_event.headers.get("Accept") or ""
         if "text/html" in accepts:
             said = {
-                "heading": languages.gettext(_HEADINGS[found.status]),
+                "heading": languages.gettext(found.heading or _HEADINGS[found.status]),
                 "sentence": languages.gettext(found.sentence),
             }
             response = page("error.html", found.status, **said, until=_until(error))

@@ -788,15 +788,15 @@ def answer_rows(draft: OptOutRequest) -> list[tuple[str, str | tuple[str, ...], 
         rows.append((_("Links"), answers.links, "#links"))
     rows.append((_("Why"), answers.explanation, "#explanation"))
     if draft.lane is not Lane.ABUSE:
-        rows.append((_("You ask for"), wording.asked_for(answers), "#on_behalf_of"))
+        rows.append((_("Who do you ask for?"), wording.asked_for(answers), "#on_behalf_of"))
     rows += [
-        (_("Name"), f"{answers.first_name} {answers.last_name}".strip() or _("None"), "#first_name"),
-        (_("Email address"), answers.email or _("None"), "#email"),
-        (_("Phone number"), answers.phone or _("None"), "#phone"),
-        (_("Country"), countries()[answers.country] if answers.country else _("None"), "#country"),
+        (_("Name"), f"{answers.first_name} {answers.last_name}".strip() or _("Not given"), "#first_name"),
+        (_("Email address"), answers.email or _("Not given"), "#email"),
+        (_("Phone number"), answers.phone or _("Not given"), "#phone"),
+        (_("Country"), countries()[answers.country] if answers.country else _("Not given"), "#country"),
     ]
     if draft.kind is Kind.FACE:
-        rows.append((_("Consent"), answers.biometric_consent or _("None"), "#biometric_consent"))
+        rows.append((_("Consent"), answers.biometric_consent or _("Not given"), "#biometric_consent"))
     if draft.kind is Kind.LINKS:
         rows.append((_("Statement"), _("What I say is accurate and complete."), "#good_faith"))
     return rows

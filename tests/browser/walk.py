@@ -112,7 +112,7 @@ def _question_and_appeal(visitor: Visitor, email: str) -> Iterator[str]:
     page.goto(status)
     expect(page.get_by_text("Waiting for your answer")).to_be_visible()
     yield "status-question"
-    page.get_by_role("link", name="Answer", exact=True).click()
+    page.get_by_role("link", name="Answer the question").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Our question to you")
     yield "information"
     page.get_by_label("Your answer").fill("The one on the left.")

@@ -112,7 +112,7 @@ def test_a_report_goes_from_the_form_to_the_check_page_without_a_photo_page(
     page = submit.get(f"{path}/check")
     assert "amazonaws" not in page.body, "no ticket and no picture"
     assert "You gave no email address" in page.text
-    assert "You ask for" not in page.text
+    assert "Who do you ask for?" not in page.text
     assert submit.post(f"{path}/confirm").location == f"{path}/done"
     assert objects() == 0
 
