@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 from playwright.sync_api import expect
 
 from local.actors import Requester, Reviewer
+from local.running import Running
+from optout.limits import Action
 from optout.reviews import Doubt, Sign
 from optout.store import Requests
 from tests.browser.visitor import Visitor
@@ -67,6 +70,14 @@ def public_pages(visitor: Visitor, email: str) -> Iterator[str]:
     expect(page.get_by_text(waiting)).to_be_visible()
     status = page.url
     yield "status"
+    store = Requests(visitor.running.outputs["RequestsTable"], None, visitor.running.client("dynamodb"))
+    mailbox = store.by_number(number, datetime.now(UTC)).email_hash
+    never = {"N": str(round(datetime(9999, 1, 1, tzinfo=UTC).timestamp() * 1000))}
+    bucket = {"pk": {"S": f"limit#{mailbox}"}, "sk": {"S": Action.LETTER.value}, "full_at": never}
+    visitor.running.client("dynamodb").put_item(TableName=visitor.running.outputs["RequestsTable"], Item=bucket)
+    page.get_by_role("button", name="Send the letter again").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Too many requests just now")
+    yield "too-many"
     visitor.open_verification(email)
     expect(page.get_by_role("button", name="Yes, this is my email address")).to_be_visible()
     yield "verify"
@@ -101,6 +112,28 @@ def public_pages(visitor: Visitor, email: str) -> Iterator[str]:
     expect(page.get_by_role("heading", level=1)).to_have_text("You have withdrawn your request")
     yield "withdrawn"
     yield from _question_and_appeal(visitor, f"more.{email}")
+    with forms_closed(visitor.running):
+        page.goto("/opt-out?kind=face")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Our forms are closed just now")
+        yield "maintenance"
+
+
+@contextmanager
+def forms_closed(running: Running) -> Iterator[None]:
+    """While the operator works on the service: what a deployment with `Maintenance` does to the public site."""
+    client, submit = running.client("lambda"), running.outputs["SubmitFunction"]
+    usual = client.get_function_configuration(FunctionName=submit)["Environment"]["Variables"]
+
+    def publish(variables: dict[str, str]) -> None:
+        client.update_function_configuration(FunctionName=submit, Environment={"Variables": variables})
+        version = client.publish_version(FunctionName=submit)["Version"]
+        client.update_alias(FunctionName=submit, Name="live", FunctionVersion=version)
+
+    publish(usual | {"MAINTENANCE": (datetime.now(UTC) + timedelta(hours=2)).isoformat()})
+    try:
+        yield
+    finally:
+        publish(usual)
 
 
 def _question_and_appeal(visitor: Visitor, email: str) -> Iterator[str]:
