@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import boto3
 import botocore.loaders
 import botocore.session
 from moto import mock_aws
@@ -75,29 +74,28 @@ def create_tables(client: Any) -> None:
 
 @contextmanager
 def storage() -> Iterator[None]:
-    """moto with the tables, the versioned buckets, the queues and the link secret; settings point there."""
+    """moto with the tables, the versioned buckets, the queues and the link secret; settings point there.
+
+    The clients of `settings.aws` stay from one storage to the next, because making them took half of the time. Tests
+    look behind the code with the same ones.
+    """
     before = dict(os.environ)
     os.environ.update(ENVIRONMENT)
-    _forget_clients()
+    settings._link_secrets.cache_clear()
     try:
         with mock_aws():
-            create_tables(boto3.client("dynamodb"))
-            s3 = boto3.client("s3")
+            create_tables(settings.aws("dynamodb"))
+            s3 = settings.aws("s3")
             for bucket in ("photos", "snapshots"):
                 s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
                 s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-            os.environ["MAIL_QUEUE_URL"] = boto3.client("sqs").create_queue(QueueName="Mail")["QueueUrl"]
-            os.environ["REVIEWS_URL"] = boto3.client("sqs").create_queue(QueueName="Reviews")["QueueUrl"]
-            secret = boto3.client("secretsmanager").create_secret(Name="LinkSecret", SecretString="unit-link-secret")
+            os.environ["MAIL_QUEUE_URL"] = settings.aws("sqs").create_queue(QueueName="Mail")["QueueUrl"]
+            os.environ["REVIEWS_URL"] = settings.aws("sqs").create_queue(QueueName="Reviews")["QueueUrl"]
+            secret = settings.aws("secretsmanager").create_secret(Name="LinkSecret", SecretString="unit-link-secret")
             os.environ["LINK_SECRET"] = secret["ARN"]
-            boto3.client("sesv2").create_email_identity(EmailIdentity=ENVIRONMENT["SENDER"])
+            settings.aws("sesv2").create_email_identity(EmailIdentity=ENVIRONMENT["SENDER"])
             yield
     finally:
         os.environ.clear()
         os.environ.update(before)
-        _forget_clients()
-
-
-def _forget_clients() -> None:
-    settings.aws.cache_clear()
-    settings._link_secrets.cache_clear()
+        settings._link_secrets.cache_clear()

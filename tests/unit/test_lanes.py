@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,7 +48,7 @@ def sent(
 
 
 def letters() -> list[dict[str, object]]:
-    items = [from_attributes(item) for item in boto3.client("dynamodb").scan(TableName="Requests")["Items"]]
+    items = [from_attributes(item) for item in aws("dynamodb").scan(TableName="Requests")["Items"]]
     return [item for item in items if str(item["sk"]).startswith("letter#")]
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -131,7 +130,7 @@ def test_a_household_is_one_network_and_its_neighbours_are_others(one: str, othe
 def test_neither_address_nor_prefix_is_stored_and_the_bucket_expires(aws: None) -> None:
     later = START + timedelta(days=30)  # later than any other test
     limits.take(Action.DRAFT, "198.51.100.77", later)
-    items = boto3.client("dynamodb").scan(TableName=settings.requests_table())["Items"]
+    items = settings.aws("dynamodb").scan(TableName=settings.requests_table())["Items"]
     [bucket] = [item for item in items if int(item.get("full_at", {"N": "0"})["N"]) >= 1000 * later.timestamp()]
     assert "198.51" not in json.dumps(bucket)
     assert int(bucket["expires_at"]["N"]) == (later + timedelta(hours=1)).timestamp()

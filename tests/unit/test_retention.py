@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -16,6 +15,7 @@ from optout.errors import RequestNotFound
 from optout.exclusions.log import ExclusionLog
 from optout.requests import Answers, Kind, OptOutRequest, Photo, Status, Step
 from optout.retention import SWEEP_SECONDS, Swept, sweep
+from optout.settings import aws
 from optout.store import LetterKey, Photos, Requests
 from tests.storage import storage
 
@@ -33,7 +33,7 @@ class Kept:
     """Table and bucket, and what they hold."""
 
     def __init__(self) -> None:
-        self.dynamodb, self.s3 = boto3.client("dynamodb"), boto3.client("s3")
+        self.dynamodb, self.s3 = aws("dynamodb"), aws("s3")
         self.requests = Requests("Requests", ExclusionLog("Exclusions", self.dynamodb), self.dynamodb)
         self.photos = Photos("photos", self.s3)
 

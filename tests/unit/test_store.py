@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
@@ -650,7 +649,7 @@ def test_an_upload_goes_to_one_key_of_one_size_and_a_type_no_browser_shows() -> 
 
 def test_exactly_one_version_is_read_and_all_are_discarded() -> None:
     with storage():
-        photos, s3 = Photos.from_settings(), boto3.client("s3")
+        photos, s3 = Photos.from_settings(), aws("s3")
         with pytest.raises(PhotoNotFound):
             photos.read_raw("case", "t1")
         s3.put_object(Bucket="photos", Key="raw/case/t1", Body=b"one")
@@ -665,7 +664,7 @@ def test_exactly_one_version_is_read_and_all_are_discarded() -> None:
 
 def test_deleting_a_case_leaves_no_version_of_its_photos() -> None:
     with storage():
-        photos, s3 = Photos.from_settings(), boto3.client("s3")
+        photos, s3 = Photos.from_settings(), aws("s3")
         photos.keep("case", "aa", b"jpeg")
         photos.keep("other", "aa", b"jpeg")
         s3.put_object(Bucket="photos", Key="raw/case/t1", Body=b"one")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from optout import deadlines
 from optout.fingerprint import Fingerprint
 from optout.requests import Kind, OptOutRequest, new_ticket
+from optout.settings import aws
 from optout.store import Photos, Requests
 from tests.pictures import picture, screenshot
 from tests.unit.functions.api import Answer, Api, event
@@ -23,13 +23,13 @@ from tests.unit.functions.cases import draft, face, pending, photo
 def upload(request: OptOutRequest, data: bytes, ticket: str | None = None) -> str:
     """What a presigned POST leaves behind."""
     ticket = ticket or new_ticket()
-    boto3.client("s3").put_object(Bucket="photos", Key=f"raw/{request.id}/{ticket}", Body=data)
+    aws("s3").put_object(Bucket="photos", Key=f"raw/{request.id}/{ticket}", Body=data)
     return ticket
 
 
 def objects(prefix: str) -> list[str]:
     """Keys of every version, delete markers included."""
-    found = boto3.client("s3").list_object_versions(Bucket="photos", Prefix=prefix)
+    found = aws("s3").list_object_versions(Bucket="photos", Prefix=prefix)
     return [one["Key"] for one in found.get("Versions", []) + found.get("DeleteMarkers", [])]
 
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
@@ -65,7 +64,7 @@ def add(name: str) -> Change:
 
 def decide(*changes: Change) -> str:
     """Write one decision to the log; the version from which lookups honour it."""
-    log, client = ExclusionLog.from_settings(), boto3.client("dynamodb")
+    log, client = ExclusionLog.from_settings(), settings.aws("dynamodb")
     client.transact_write_items(TransactItems=log.writes(changes, log.head(), NOW))
     return str(log.head())
 
@@ -208,7 +207,7 @@ def test_a_list_that_is_not_fresh_is_said_to_be_and_nothing_is_allowed(
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
 def test_a_table_that_does_not_answer_means_not_fresh(function: ModuleType, accept: str) -> None:
     assert verdicts(function, "a") == ["allow"]
-    boto3.client("dynamodb").delete_table(TableName="Exclusions")
+    settings.aws("dynamodb").delete_table(TableName="Exclusions")
     answer = ask(function, {"items": [{"id": "a", "url": address("a")}]}, Accept=accept)
     assert answer["statusCode"] == 503
     assert json.loads(answer["body"])["error"] == "not_fresh"
@@ -217,7 +216,7 @@ def test_a_table_that_does_not_answer_means_not_fresh(function: ModuleType, acce
 def test_a_log_that_went_backwards_is_no_empty_list(function: ModuleType) -> None:
     decide(add("a"))
     assert verdicts(function, "a") == ["exclude"]
-    client = boto3.client("dynamodb")
+    client = settings.aws("dynamodb")
     for key in ({"pk": {"S": "head"}, "seq": {"N": "0"}}, {"pk": {"S": "log#1"}, "seq": {"N": "1"}}):
         client.delete_item(TableName="Exclusions", Key=key)
     assert ask(function, {"items": [{"id": "a", "url": address("a")}]})["statusCode"] == 503
@@ -431,7 +430,7 @@ def doubted(function: ModuleType, *items: dict[str, Any]) -> list[str]:
 
 
 def queued() -> list[reviews.Doubt]:
-    answer = boto3.client("sqs").receive_message(QueueUrl=settings.reviews_url(), MaxNumberOfMessages=10)
+    answer = settings.aws("sqs").receive_message(QueueUrl=settings.reviews_url(), MaxNumberOfMessages=10)
     return [doubt for message in answer.get("Messages", []) for doubt in reviews.from_message(message["Body"])]
 
 

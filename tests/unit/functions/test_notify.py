@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto.backends import get_backend
@@ -48,7 +47,7 @@ def due_letter(age: timedelta = timedelta()) -> LetterKey:
 
 
 def queued() -> list[LetterKey]:
-    answer = boto3.client("sqs").receive_message(QueueUrl=settings.mail_queue_url(), MaxNumberOfMessages=10)
+    answer = settings.aws("sqs").receive_message(QueueUrl=settings.mail_queue_url(), MaxNumberOfMessages=10)
     return [LetterKey.from_json(message["Body"]) for message in answer.get("Messages", [])]
 
 
@@ -59,7 +58,7 @@ def sent_to() -> list[str]:
 
 
 def failing_ses() -> None:
-    boto3.client("sesv2").delete_email_identity(EmailIdentity=settings.sender())
+    settings.aws("sesv2").delete_email_identity(EmailIdentity=settings.sender())
 
 
 def test_only_new_letters_of_the_stream_reach_the_queue(notify: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +77,7 @@ def test_only_new_letters_of_the_stream_reach_the_queue(notify: ModuleType, caps
 @EMPTY
 def test_a_queue_that_does_not_take_a_letter_stops_the_stream(notify: ModuleType) -> None:
     event = {"Records": [stream_record("case#a", "letter#000002")]}
-    boto3.client("sqs").delete_queue(QueueUrl=settings.mail_queue_url())
+    settings.aws("sqs").delete_queue(QueueUrl=settings.mail_queue_url())
     with pytest.raises(ClientError):
         notify.lambda_handler(event, Context())
 
@@ -112,7 +111,7 @@ def test_a_letter_that_ses_refuses_comes_again_until_it_is_parked(
         assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
         assert metric_values(capsys.readouterr().out)["LettersFailed"] == 1
     assert notify.lambda_handler({"sweep": "letters"}, Context()) == {"late": 0}
-    boto3.client("sesv2").create_email_identity(EmailIdentity=settings.sender())
+    settings.aws("sesv2").create_email_identity(EmailIdentity=settings.sender())
     redriven = {"Records": [queue_record(key.to_json(), received=1)]}
     assert notify.lambda_handler(redriven, Context()) == {"batchItemFailures": []}
     assert sent_to() == ["ada@example.org"]
@@ -190,7 +189,7 @@ def test_an_overdue_appeal_does_not_hide_an_urgent_one(notify: ModuleType, capsy
 
 def message_id(key: LetterKey) -> str:
     """Under which SES took a letter."""
-    item = boto3.client("dynamodb").get_item(
+    item = settings.aws("dynamodb").get_item(
         TableName="Requests", Key={name: {"S": value} for name, value in key.keys.items()}
     )["Item"]
     return str(item["message_id"]["S"])
@@ -265,7 +264,7 @@ def test_a_retention_sweep_that_left_something_behind_raises_the_alarm(
     notify: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Requests.from_settings().create_draft(Kind.LINKS, ANSWERS, "hash", datetime.now(UTC) - timedelta(days=2))
-    boto3.client("s3").delete_bucket(Bucket=settings.photos_bucket())
+    settings.aws("s3").delete_bucket(Bucket=settings.photos_bucket())
     with pytest.raises(RuntimeError):
         notify.lambda_handler({"sweep": "retention"}, Context())
 
@@ -284,7 +283,7 @@ def test_logs_and_metrics_hold_nothing_personal(notify: ModuleType, capsys: pyte
     notify.lambda_handler({"sweep": "letters"}, Context())
     failing_ses()
     notify.lambda_handler(message, Context())
-    boto3.client("sesv2").create_email_identity(EmailIdentity=settings.sender())
+    settings.aws("sesv2").create_email_identity(EmailIdentity=settings.sender())
     notify.lambda_handler(message, Context())
     notify.lambda_handler({"sweep": "retention"}, Context())
     for kind in ("Bounce", "Complaint", "Reject"):

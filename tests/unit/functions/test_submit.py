@@ -12,7 +12,6 @@ from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
@@ -34,7 +33,7 @@ in_moto = hypothesis_settings(
 
 def table() -> list[dict[str, Any]]:
     """Everything that is stored, but for how often somebody came."""
-    items = boto3.client("dynamodb").scan(TableName="Requests")["Items"]
+    items = settings.aws("dynamodb").scan(TableName="Requests")["Items"]
     return [item for item in items if not item["pk"]["S"].startswith("limit#")]
 
 
@@ -413,7 +412,7 @@ def test_a_proposed_part_is_confirmed_or_not_and_the_copy_of_the_other_one_goes(
     one = replace(photo(off=True), proposed=part)
     made = draft(requests, now, Kind.IMAGE, one)
     for name in (one.picture, part.picture):
-        boto3.client("s3").put_object(Bucket="photos", Key=f"photos/{made.id}/{name}.jpg", Body=b"jpeg")
+        settings.aws("s3").put_object(Bucket="photos", Key=f"photos/{made.id}/{name}.jpg", Body=b"jpeg")
     here = f"/opt-out/{made.id}/photos"
     page = submit.get(here)
     assert "Is this the picture you mean?" in page.text
@@ -423,7 +422,7 @@ def test_a_proposed_part_is_confirmed_or_not_and_the_copy_of_the_other_one_goes(
     assert submit.post(f"{here}/{one.ticket}/crop", {"use": use}).location == f"{here}#photo-{one.ticket}"
     (settled,) = requests.photos(made.id)
     assert (settled.picture, settled.cropped) == (kept * 64, use == "cropped")
-    left = boto3.client("s3").list_objects_v2(Bucket="photos", Prefix=f"photos/{made.id}/")["Contents"]
+    left = settings.aws("s3").list_objects_v2(Bucket="photos", Prefix=f"photos/{made.id}/")["Contents"]
     assert [found["Key"] for found in left] == [f"photos/{made.id}/{kept * 64}.jpg"]
     # Said twice, the first word stands; also when it says otherwise.
     assert submit.post(f"{here}/{one.ticket}/crop", {"use": "cropped" if use == "whole" else "whole"}).status == 303
@@ -440,9 +439,9 @@ def test_both_copies_go_with_a_photo_that_is_removed_before_anything_was_said(
     one = replace(photo(off=True), proposed=part)
     made = draft(requests, now, Kind.IMAGE, one)
     for name in (one.picture, part.picture):
-        boto3.client("s3").put_object(Bucket="photos", Key=f"photos/{made.id}/{name}.jpg", Body=b"jpeg")
+        settings.aws("s3").put_object(Bucket="photos", Key=f"photos/{made.id}/{name}.jpg", Body=b"jpeg")
     assert submit.post(f"/opt-out/{made.id}/photos/{one.ticket}/remove").status == 303
-    assert boto3.client("s3").list_objects_v2(Bucket="photos", Prefix=f"photos/{made.id}/")["KeyCount"] == 0
+    assert settings.aws("s3").list_objects_v2(Bucket="photos", Prefix=f"photos/{made.id}/")["KeyCount"] == 0
 
 
 # --- sending ----------------------------------------------------------------------------------------------------------

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-import boto3
 import pytest
 
 from bench.fuzz import CODES
 from optout.decisions import AcceptReason, Decision
 from optout.languages import LANGUAGES
 from optout.requests import HASHED_PER_MONTH, Kind, Lane, Step
+from optout.settings import aws
 from optout.store import Requests
 from optout.web import urgent
 from optout.web.countries import countries
@@ -30,7 +30,7 @@ AT_AN_HOUR = re.compile(r"by \d+ \w+ \d{4}, \d\d:\d\d")
 
 
 def objects() -> int:
-    return int(boto3.client("s3").list_objects_v2(Bucket="photos")["KeyCount"])
+    return int(aws("s3").list_objects_v2(Bucket="photos")["KeyCount"])
 
 
 # --- what the pages say -----------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def test_the_confirmation_shows_the_only_link_for_half_an_hour(submit: Api, requ
     assert "our letter" not in page.text
     assert submit.post(f"{found[1]}/withdraw").status == 303
     case_id = path.removeprefix("/opt-out/")
-    boto3.client("dynamodb").update_item(
+    aws("dynamodb").update_item(
         TableName="Requests",
         Key={"pk": {"S": f"case#{case_id}"}, "sk": {"S": "case"}},
         UpdateExpression="SET confirmed_at = :then",

@@ -10,7 +10,6 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -68,7 +67,7 @@ def ses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ses]:
 
 @pytest.fixture
 def requests(ses: Ses) -> Requests:
-    return Requests("Requests", ExclusionLog.from_settings(), boto3.client("dynamodb"), pause=lambda seconds: None)
+    return Requests("Requests", ExclusionLog.from_settings(), settings.aws("dynamodb"), pause=lambda seconds: None)
 
 
 def confirmed(requests: Requests, answers: Answers = ANSWERS) -> tuple[OptOutRequest, LetterKey]:
@@ -208,7 +207,7 @@ def test_a_refusal_that_an_appeal_has_overtaken_is_not_sent(requests: Requests, 
 
 
 def queued() -> list[LetterKey]:
-    sqs = boto3.client("sqs")
+    sqs = settings.aws("sqs")
     keys = []
     while messages := sqs.receive_message(QueueUrl=settings.mail_queue_url(), MaxNumberOfMessages=10).get("Messages"):
         keys += [LetterKey.from_json(message["Body"]) for message in messages]
@@ -223,7 +222,7 @@ def test_every_letter_reaches_the_queue(ses: Ses, count: int) -> None:
 
 
 def test_a_queue_that_refuses_a_letter_is_an_error(ses: Ses) -> None:
-    boto3.client("sqs").delete_queue(QueueUrl=settings.mail_queue_url())
+    settings.aws("sqs").delete_queue(QueueUrl=settings.mail_queue_url())
     with pytest.raises(ClientError):
         forward([LetterKey("a", 1), LetterKey("b", 1)])
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
-import boto3
 import pytest
 
 from optout import deadlines
@@ -16,6 +15,7 @@ from optout.exclusions.log import ExclusionLog
 from optout.mail.outbox import Fate, deliver
 from optout.mail.receipts import NOTED_WITHIN, Noted, TooEarly, note, read
 from optout.requests import Answers, Kind, MailTrouble, OptOutRequest
+from optout.settings import aws
 from optout.store import LetterKey, Requests
 from tests.storage import storage
 from tests.unit.mail.ses_reports import message
@@ -28,7 +28,7 @@ ANSWERS = Answers("DE", "x", "Ada", "Lovelace", "ada@example.org", links=("https
 @pytest.fixture
 def requests() -> Iterator[Requests]:
     with storage():
-        yield Requests("Requests", ExclusionLog.from_settings(), boto3.client("dynamodb"), pause=lambda seconds: None)
+        yield Requests("Requests", ExclusionLog.from_settings(), aws("dynamodb"), pause=lambda seconds: None)
 
 
 def sent(requests: Requests, message_id: str, email_hash: str = "hash") -> OptOutRequest:
