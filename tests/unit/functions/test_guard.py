@@ -13,10 +13,9 @@ from tests.unit.functions.api import Answer, Api, event
 from tests.unit.functions.cases import draft, face, pending, photo, status_path, verify_path
 
 
-@pytest.fixture
-def places(requests: Requests, now: datetime) -> dict[str, str]:
+def new_places(requests: Requests) -> dict[str, str]:
     """What stands for the parts of a path, by what the path begins with."""
-    one = photo(face(), face(300))
+    one, now = photo(face(), face(300)), datetime.now(UTC)
     made, case = draft(requests, now, Kind.FACE, one), pending(requests, now)
     return {
         "draft": made.id,
@@ -25,6 +24,12 @@ def places(requests: Requests, now: datetime) -> dict[str, str]:
         "verify": verify_path(case).removeprefix("/verify/"),
         "appeal": status_path(case).removeprefix("/status/"),
     }
+
+
+@pytest.fixture(scope="module")
+def places(requests: Requests) -> dict[str, str]:
+    """One draft and one case for all tests in which nothing may change."""
+    return new_places(requests)
 
 
 def post(submit: Api, operation: str, places: dict[str, str], **headers: str) -> Answer:
@@ -46,10 +51,10 @@ def test_a_form_that_another_website_sent_is_refused(
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none", ""])
-def test_our_own_forms_and_those_of_old_browsers_are_taken(submit: Api, places: dict[str, str], site: str) -> None:
+def test_our_own_forms_and_those_of_old_browsers_are_taken(submit: Api, requests: Requests, site: str) -> None:
     # Our Referrer-Policy makes browsers send this with our own forms.
     headers = {"Origin": "null"} | ({"Sec-Fetch-Site": site} if site else {})
-    assert post(submit, "/opt-out/{draft}/photos/{ticket}/remove", places, **headers).status == 303
+    assert post(submit, "/opt-out/{draft}/photos/{ticket}/remove", new_places(requests), **headers).status == 303
 
 
 def test_a_link_on_another_website_opens_our_pages(submit: Api, places: dict[str, str]) -> None:
