@@ -79,7 +79,7 @@ fuzz: .venv/test.stamp ## 100,000 mutated pictures, and as many bodies through e
 load: .venv/test.stamp ## 200 visitors through the whole form and 50 crawler batches at the same time
 	$(BIN)/python -m bench.load
 
-history: .venv/test.stamp ## thousands of histories of the exclusion list under faults, each checked
+history: .venv/test.stamp ## hundreds of histories of the exclusion list under faults, each checked
 	$(BIN)/python -m bench.history
 
 coldlist: .venv/test.stamp ## how long a new instance takes until it can answer, and its memory, by its list

@@ -1,6 +1,6 @@
-"""Thousands of histories of the exclusion list, checked; and some on an embedded AWS.
+"""Hundreds of histories of the exclusion list, checked; and some on an embedded AWS.
 
-    python -m bench.history [--storms 2000] [--handlers 40] [--embedded 20]
+    python -m bench.history [--storms 200] [--handlers 20] [--embedded 3] [--deployed 20]
 
 In each history three people decide and answer, two crawlers ask, two compactions run and an operator begins new epochs
 at the same time, while calls fail, answers get lost, functions are killed, changes become visible late and days pass
@@ -12,7 +12,8 @@ Then the same through the service's own doors (`tests/service_storm.py`): review
 at the console's routes, requesters verify and withdraw by the links of their letters, crawlers ask, and an operator
 begins new epochs, from the log as it is and from an older copy of it. Nothing is noted but what was answered. Over moto
 (`tests/in_process.py`) functions are killed within any call of AWS, clocks are set, and every event of the stream and
-every message of the queues comes late and again.
+every message of the queues comes late and again. On the deployed template (`bench/deployed.py`) all of it is real HTTP
+and all at once: clients hang up before they hear the answer, functions' processes are killed, and events come again.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
+from bench import deployed
 from bench.coldlist import SERVER, client, wait_for
+from local.embedded_aws import EmbeddedAws
 from local.place import REPOSITORY, Place, free_port
 from optout.exclusions.log import ExclusionLog
 from optout.exclusions.snapshot import Snapshots
@@ -145,12 +148,20 @@ def run(what: str, count: int, play: Callable[[int], Passed]) -> int:
     return wrong
 
 
+def over_http(count: int) -> int:
+    """Storms on the template as it is deployed, over HTTP."""
+    with tempfile.TemporaryDirectory(prefix="image-optout-history-") as folder, EmbeddedAws(Path(folder)) as aws:
+        tokens = {name: aws.running.id_token(name) for name in ("anna", "ben")}
+        return run("over HTTP", count, lambda seed: deployed.play(seed, aws.running, aws.pid, tokens))
+
+
 def main() -> int:
     """0 when no history shows what none may."""
     parser = argparse.ArgumentParser(description="Histories of the exclusion list under faults.")
-    parser.add_argument("--storms", type=int, default=2000)
-    parser.add_argument("--handlers", type=int, default=40)
-    parser.add_argument("--embedded", type=int, default=20)
+    parser.add_argument("--storms", type=int, default=200)
+    parser.add_argument("--handlers", type=int, default=20)
+    parser.add_argument("--embedded", type=int, default=3)
+    parser.add_argument("--deployed", type=int, default=20)
     options = parser.parse_args()
     # A dying function has counted nothing, and Powertools says so on its way out.
     warnings.filterwarnings("ignore", "No application metrics to publish")
@@ -164,6 +175,8 @@ def main() -> int:
                 wrong += run("embedded AWS", options.embedded, lambda seed: embedded(seed, place.port))
             finally:
                 server.terminate()
+    if options.deployed:
+        wrong += over_http(options.deployed)
     return 1 if wrong else 0
 
 

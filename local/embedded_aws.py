@@ -26,6 +26,11 @@ class EmbeddedAws:
         self.place = Place(folder.resolve(), port or free_port(), free_port())
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """The process of the instance; None when it does not run."""
+        return None if self._process is None else self._process.pid
+
     def __enter__(self) -> EmbeddedAws:
         self.start()
         return self

@@ -240,7 +240,7 @@ def play(seed: int, steps: int = 14, names: Sequence[str] = (*LINKS, *FACES)) ->
             lambda: found.compact(1 + steps // 4, pass_by),
             lambda: service.post(1 + steps // 4, chance),
         ]
-        turns.run(actors, [operate])
+        turns.run([*actors, operate])
         weather.calm = True
         found.end(chance)
     return Played(found, weather, sum(count > 1 for count in service.sent.values()))

@@ -272,7 +272,7 @@ class ServiceStorm:
         is made to say again what the cases say."""
         for restored in chance.sample([False, True], 2):
             source, copied = back_up() if restored else (None, None)
-            for _ in range(chance.randrange(20, 90)):
+            for _ in range(chance.randrange(40, 120)):
                 self.wait()
             if (begun := self.begin(table, source, copied)) is not None:
                 self.did["restored epochs" if restored else "epochs"] += 1
