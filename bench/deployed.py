@@ -35,7 +35,7 @@ from tests.unit.functions.events import stream_record
 # Of a thousand requests, so many clients hang up; after how long at most.
 HANGS_UP, HANGS_UP_WITHIN_S = 80, 0.15
 # Between two kills of a function's process.
-KILL_EVERY_S = 30.0
+KILL_EVERY_S = 10.0
 # People and crawlers pause between two steps.
 PAUSE_S = 0.05
 
