@@ -88,9 +88,9 @@ _LANES = 32  # of a line of the cache
 _FEW = 2 * 16 * 17  # lists of two queries
 _RUN = 65535  # instead of a list's length in its slot
 # Lengths of lists spread like those of throws into boxes, and more where bands are alike. With these a search of PDQ
-# hashes meets four lists in runs among 272 at 800,000 codes, eleven at a million. Larger slots save NumPy a quarter of
-# the time of a single search, and cost the kernel a tenth and as much memory again.
-_SLOT_MEAN, _SLOT_SPREAD = 1.25, 2.5
+# hashes meets one list in a run in five searches at a million codes, in slots of 64 lanes, and four in each at 800,000,
+# in 32. A run costs NumPy a third of a single search, and the kernel next to nothing.
+_SLOT_MEAN, _SLOT_SPREAD = 1.25, 4.2
 _MOST_LANES = 256
 # A list this much longer than the average is a crowd's; shorter ones cost no more than a few usual searches.
 _CROWDED = 32
@@ -450,7 +450,7 @@ class _Lists:
         if self._late_end or len(longer):
             counts = counts.copy()
             headers = taken.view(np.uint32).take(longer, axis=0)
-        number, lane = probes.near(taken, None)
+        number, lane = probes.near(taken)
         rows = self._slot_rows(probes.lists, number, lane, counts)
         if not len(longer):
             yield probes.query(number), rows
@@ -461,21 +461,25 @@ class _Lists:
             sizes = counts.take(longer)
             which, part = _spread(longer, np.where(sizes == _RUN, 0, sizes // width))
             part += 1
-            number, lane = probes.near(slots.take(lists.take(which) + part, axis=0), which)
+            number, lane = probes.near_of(which, slots.take(lists.take(which) + part, axis=0))
             lane += part.take(number) * width
             number = which.take(number)
             found.append((number, self._slot_rows(probes.lists, number, lane, counts)))
             runs = (sizes == _RUN).nonzero()[0]
             longer, headers = longer.take(runs), headers.take(runs, axis=0)
-        which, box = _spread(longer, headers[:, 2])
-        box += headers[:, 1].repeat(headers[:, 2])
+        which = longer.repeat(headers[:, 2])
+        box: NDArray[np.integer] = headers[:, 1]
+        if len(which) > len(longer):
+            # Boxes of one run lie side by side.
+            which, part = _spread(longer, headers[:, 2])
+            box = box.repeat(headers[:, 2]) + part
         together = max(1, _TOGETHER // 2 // self.lanes)
         for begin in range(0, len(which), together):
             some, places = which[begin : begin + together], box[begin : begin + together]
             if begin and witness is not None:
                 wanted = np.flatnonzero(witness[probes.query(some)] < 0)
                 some, places = some[wanted], places[wanted]
-            number, lane = probes.near(self.boxes.take(places, axis=0), some)
+            number, lane = probes.near_of(some, self.boxes.take(places, axis=0))
             found.append((some.take(number), self.box_rows[places.take(number), lane]))
             yield probes.query(np.concatenate([number for number, _ in found])), np.concatenate([r for _, r in found])
             found = []
@@ -704,24 +708,20 @@ class _Probes:
         self._following = values.take(following, axis=1).reshape(-1)
         self._bands, self._columns = len(bands), len(self._following)
 
-    def near(
-        self, taken: NDArray[np.uint16], which: NDArray[np.int64] | None
+    def near(self, taken: NDArray[np.uint16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What passes by its next band: which of the slots that were taken for all probes, and in which lanes. Lanes
+        that nothing fills are candidates like any others. Writes to what was taken."""
+        words = taken.view(np.uint64).reshape(len(self._allowed), -1)
+        words ^= self._following.repeat(taken.shape[1]).view(np.uint64)
+        return _within(words.view(np.uint16), self._allowed, taken.shape[1])
+
+    def near_of(
+        self, which: NDArray[np.int64], taken: NDArray[np.uint16]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """What passes by its next band: which of the slots or boxes that were taken for all probes, or for some, and
-        in which lanes. Lanes that nothing fills are candidates like any others. Writes to what was taken."""
-        width = taken.shape[1]
-        if which is None:
-            following, allowed = self._following, self._allowed
-        else:
-            following = self._following.take(which % self._columns)[:, None]
-            allowed = self._allowed.take(which // self._columns, axis=0)
-        words = taken.view(np.uint64).reshape(len(allowed), -1)
-        words ^= following.repeat(width, axis=-1).view(np.uint64)
-        # Bytes are counted fastest. The upper byte of each product is the sum of both.
-        ones = np.bitwise_count(words.view(np.uint8)).view(np.uint16)
-        ones *= _BOTH
-        hits = (ones < allowed).reshape(-1).nonzero()[0]
-        return hits // width, hits % width
+        """The same of what was taken for some of the probes, few as a rule: as if no bit were flipped in any of them,
+        which lets more pass and takes fewer calls."""
+        taken ^= self._following.take(which % self._columns)[:, None]
+        return _within(taken, self._allowed[0], taken.shape[1])
 
     def query(self, which: NDArray[np.int64]) -> NDArray[np.int64]:
         """The query, in its part, of each of these probes."""
@@ -730,6 +730,17 @@ class _Probes:
         query = which % self._columns
         query //= self._bands
         return query if self._who is None else self._who.take(query)
+
+
+def _within(
+    bands: NDArray[np.uint16], allowed: NDArray[np.uint16], width: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which have no more ones than allowed, as rows of this width: row and lane."""
+    # Bytes are counted fastest. The upper byte of each product is the sum of both.
+    ones = np.bitwise_count(bands.view(np.uint8)).view(np.uint16)
+    ones *= _BOTH
+    hits = (ones < allowed).reshape(-1).nonzero()[0]
+    return hits // width, hits % width
 
 
 def _spread(which: NDArray[np.int64], times: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
