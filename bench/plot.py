@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 _SIZE = (1000, 620)
 _LEFT, _TOP, _RIGHT, _BOTTOM = 90, 60, 740, 550
-_COLOURS = ("#c0392b", "#2471a3", "#7d3c98", "#138d75", "#7e5109")
+_COLOURS = ("#c0392b", "#2471a3", "#7d3c98", "#138d75", "#7e5109", "#7f8c8d")
 
 
 def cost_against_size(runs: list[dict[str, Any]], path: Path) -> None:
