@@ -131,10 +131,14 @@ def sweep_letters() -> dict[str, Any]:
     # holds both must not hide the other: as many are read as the queue shows.
     views = (Status.PENDING, Status.WAITING, "appeal")
     open_cases = [case for view in views for case in requests.queue(view)]
-    for urgent, metric in ((True, "UrgentMinutesToDue"), (False, "OldestUndecidedMinutesToDue")):
-        due = min((case.due_at for case in open_cases if case.due_at and case.lane.urgent is urgent), default=None)
-        if due is not None:
-            metrics.add_metric(metric, MetricUnit.Count, (due - now).total_seconds() // 60)
+    due: dict[bool, datetime] = {}
+    for case in open_cases:
+        if case.due_at:
+            due[case.lane.urgent] = min(case.due_at, due.get(case.lane.urgent, case.due_at))
+    if True in due:
+        metrics.add_metric("UrgentMinutesToDue", MetricUnit.Count, (due[True] - now).total_seconds() // 60)
+    if False in due:
+        metrics.add_metric("OldestUndecidedMinutesToDue", MetricUnit.Count, (due[False] - now).total_seconds() // 60)
     metrics.add_metric("ReviewsOpen", MetricUnit.Count, requests.count_open_reviews())
     for waiting in requests.open_reviews(1):
         metrics.add_metric("OldestReviewMinutes", MetricUnit.Count, (now - waiting.found_at).total_seconds() // 60)
