@@ -40,6 +40,7 @@ from optout.exclusions.snapshot import Snapshots
 from tests import in_process
 from tests.doubles import Bucket
 from tests.history import History, violations
+from tests.service_storm import ServiceStorm
 from tests.storm import NAMES, Shimmering, Storm, Turns, Weather, instance
 
 
@@ -98,7 +99,7 @@ def embedded(seed: int, port: int) -> Storm:
     return played(Embedded(dynamodb, weather), Embedded(s3, weather), weather, name, name)
 
 
-def through_handlers(seed: int) -> in_process.Played:
+def through_handlers(seed: int) -> ServiceStorm:
     """One storm through the functions' own handlers, over moto."""
     return in_process.play(seed)
 
@@ -139,7 +140,7 @@ def run(what: str, count: int, play: Callable[[int], Passed]) -> int:
         for each in broken:
             print(f"{what}, storm {seed}: {each}")
         wrong += len(broken)
-        met += found.weather.met + found.did
+        met += found.met + found.did
         met["writes"] += len(found.history.writes)
         met["lookups answered"] += len(found.history.looks)
         met["lookups refused"] += found.history.refused

@@ -83,6 +83,8 @@ class ServiceStorm:
     now: Callable[[], int]
     wait: Callable[[], None]  # somebody else goes on
     names: Sequence[str] = (*LINKS, *FACES)
+    met: Counter[str] = field(default_factory=Counter)  # what went wrong, and how often
+    twice: int = 0  # letters that were sent more than once
     history: History = field(default_factory=History)
     did: Counter[str] = field(default_factory=Counter)
     cases: dict[str, OptOutRequest] = field(default_factory=dict)

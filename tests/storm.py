@@ -201,6 +201,11 @@ class Storm:
     def chance(self) -> Random:
         return self.weather.turns.chance
 
+    @property
+    def met(self) -> Counter[str]:
+        """What went wrong, and how often."""
+        return self.weather.met
+
     def now(self) -> int:
         return self.weather.turns.now()
 
